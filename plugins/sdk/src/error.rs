@@ -1,0 +1,20 @@
+//! What a plugin answers when it cannot do what it was asked.
+
+use crate::Error;
+use crate::bindings::imports::wasmtx::plugin::types::ConfigError;
+
+impl Error {
+    /// The configuration reads well but makes no sense. `pointer` is a JSON pointer to the value below `config` (`/every`, `/rooms/0/size`, or nothing for
+    /// the whole), which the server turns into file and line; `message` one sentence without a full stop.
+    pub fn invalid(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Error::Config(ConfigError {
+            pointer: pointer.into(),
+            message: message.into(),
+        })
+    }
+
+    /// Anything else, in words.
+    pub fn other(message: impl Into<String>) -> Self {
+        Error::Other(message.into())
+    }
+}

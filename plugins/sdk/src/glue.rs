@@ -1,0 +1,89 @@
+//! Between the generated exports and the traits people write. Public only for [`export!`](crate::export).
+//!
+//! The macro makes one private type per component and gives it [`Exported`]; everything else is generic, here, where it is compiled and read once.
+#![allow(missing_docs)]
+
+use std::cell::RefCell;
+use std::thread::LocalKey;
+use std::time::Duration;
+
+use crate::auth::{Auth, Decision, Denial, Request};
+use crate::bindings::lifecycle::exports::wasmtx::plugin::lifecycle::Wishes;
+use crate::bindings::{auth, filter, lifecycle};
+use crate::filter::{Filter, Opening, Verdict};
+use crate::log::{Level, log};
+use crate::{CloseReason, Error, Frame, FrameInfo, Plugin, Publication, Snapshot, config};
+
+/// Where a component keeps its one plugin, once configured.
+pub struct Slot<P>(RefCell<Option<P>>);
+
+impl<P> Slot<P> {
+    #[allow(clippy::new_without_default)]
+    pub const fn new() -> Self {
+        Self(RefCell::new(None))
+    }
+}
+
+pub trait Exported: 'static {
+    type Plugin: Plugin;
+    fn slot() -> &'static LocalKey<Slot<Self::Plugin>>;
+}
+
+/// None before `configure`, which a server calls first.
+fn with<E: Exported, R>(call: impl FnOnce(&mut E::Plugin) -> R) -> Option<R> {
+    E::slot().with(|slot| slot.0.borrow_mut().as_mut().map(call))
+}
+
+fn log_panics() {
+    std::panic::set_hook(Box::new(|panic| log(Level::Error, &panic.to_string())));
+}
+
+impl<E: Exported> lifecycle::exports::wasmtx::plugin::lifecycle::Guest for E {
+    fn configure(json: String) -> Result<Wishes, Error> {
+        log_panics();
+        let plugin = E::Plugin::new(config::parse(&json)?)?;
+        let tick = plugin
+            .tick_every()
+            .map(|every| every.as_millis().try_into().unwrap_or(u32::MAX));
+        E::slot().with(|slot| slot.0.replace(Some(plugin)));
+        Ok(Wishes { tick })
+    }
+
+    fn save() -> Option<Snapshot> {
+        with::<E, _>(|plugin| plugin.save()).flatten()
+    }
+
+    fn restore(old: Snapshot) -> Result<(), Error> {
+        with::<E, _>(|plugin| plugin.restore(old)).unwrap_or(Err(Error::NotReady))
+    }
+
+    fn tick(now: u64) {
+        with::<E, _>(|plugin| plugin.tick(Duration::from_micros(now)));
+    }
+}
+
+impl<E: Exported> filter::exports::wasmtx::plugin::filter::Guest for E
+where
+    E::Plugin: Filter,
+{
+    fn open(what: Publication) -> Result<Opening, Error> {
+        with::<E, _>(|plugin| plugin.open(what)).unwrap_or(Err(Error::NotReady))
+    }
+
+    fn frame(info: FrameInfo) -> Verdict {
+        with::<E, _>(|plugin| plugin.frame(&Frame::new(info))).unwrap_or(Verdict::Pass)
+    }
+
+    fn close(reason: CloseReason) {
+        with::<E, _>(|plugin| plugin.close(reason));
+    }
+}
+
+impl<E: Exported> auth::exports::wasmtx::plugin::auth::Guest for E
+where
+    E::Plugin: Auth,
+{
+    fn check(request: Request) -> Decision {
+        with::<E, _>(|plugin| plugin.check(request)).unwrap_or(Decision::Deny(Denial::Later))
+    }
+}

@@ -1,0 +1,101 @@
+//! Write plugins for the wasmtx media server.
+//!
+//! A plugin is a WebAssembly component. The server loads it when `mediamtx.yml` names it, gives every stream an instance of its own and asks it what
+//! its roles are made for: an [`auth::Auth`] plugin decides who may publish or read, a [`filter::Filter`] sees the frames of a stream on their way from the
+//! publisher to the readers. A plugin is a type with [`Plugin`] for its life, a trait per role, and one line that exports it:
+//!
+//! ```
+//! use wasmtx_plugin::filter::{Filter, Verdict};
+//! use wasmtx_plugin::{Error, Frame, NoConfig, Plugin};
+//!
+//! /// Drops what no other frame needs.
+//! struct Slim;
+//!
+//! impl Plugin for Slim {
+//!     type Config = NoConfig;
+//!
+//!     fn new(_: NoConfig) -> Result<Self, Error> {
+//!         Ok(Slim)
+//!     }
+//! }
+//!
+//! impl Filter for Slim {
+//!     fn frame(&mut self, frame: &Frame) -> Verdict {
+//!         if frame.is_disposable() { Verdict::Drop } else { Verdict::Pass }
+//!     }
+//! }
+//!
+//! wasmtx_plugin::export!(Slim: filter);
+//! # fn main() {}
+//! ```
+//!
+//! Build it as a `cdylib` for `wasm32-unknown-unknown`, then make it a component (`make plugins` in the server's repository does both). There is no file
+//! system, no socket, no environment and no thread: what a plugin may use is what this crate offers. What it calls ends up in the component's
+//! imports, what it does not call does not.
+//!
+//! A panic ends the instance, never the server. Its message is logged by the server with the plugin's and the path's name, then the plugin's `onError`
+//! policy applies and a new instance is made.
+//!
+//! Plugins are ordinary Rust natively: `cargo test` runs them against the `testing` host of this crate.
+
+#[doc(hidden)]
+pub mod bindings;
+#[doc(hidden)]
+pub mod glue;
+
+pub mod auth;
+pub mod clock;
+pub mod filter;
+pub mod log;
+pub mod random;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod testing;
+
+mod config;
+mod error;
+mod frame;
+mod host;
+mod plugin;
+
+pub use bindings::imports::wasmtx::plugin::types::{
+    Action, Client, CloseReason, FrameInfo, Media, PluginError as Error, Protocol, Publication, Track,
+};
+pub use frame::{Frame, FrameError, Held, Part, emit};
+pub use plugin::{NoConfig, Plugin, Snapshot};
+
+/// Makes the component's exports out of a type: `export!(MyPlugin: filter)`, or several roles, `export!(MyPlugin: auth, filter)`.
+///
+/// The type has [`Plugin`] and for each role its trait: [`auth::Auth`] for `auth`, [`filter::Filter`] for `filter`. Call it once per component.
+#[macro_export]
+macro_rules! export {
+    ($plugin:ty: $($role:ident),+ $(,)?) => {
+        const _: () = {
+            ::std::thread_local! {
+                static INSTANCE: $crate::glue::Slot<$plugin> = const { $crate::glue::Slot::new() };
+            }
+            struct Component;
+            impl $crate::glue::Exported for Component {
+                type Plugin = $plugin;
+                fn slot() -> &'static ::std::thread::LocalKey<$crate::glue::Slot<$plugin>> {
+                    &INSTANCE
+                }
+            }
+            $crate::bindings::lifecycle::export_lifecycle!(Component with_types_in $crate::bindings::lifecycle);
+            $($crate::__export_role!($role);)+
+        };
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __export_role {
+    (filter) => {
+        $crate::bindings::filter::export_filter!(Component with_types_in $crate::bindings::filter);
+    };
+    (auth) => {
+        $crate::bindings::auth::export_auth!(Component with_types_in $crate::bindings::auth);
+    };
+    ($other:ident) => {
+        ::std::compile_error!(concat!("no role is called `", stringify!($other), "`: there are `auth` and `filter`"));
+    };
+}

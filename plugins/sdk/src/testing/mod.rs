@@ -1,0 +1,1 @@
+//! A pretended server for `cargo test`.
