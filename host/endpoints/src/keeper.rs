@@ -1,0 +1,1 @@
+//! Keeps paths: their sources and their hooks.

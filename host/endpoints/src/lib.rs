@@ -1,0 +1,14 @@
+//! In and out: every socket, file, process and timer of the server.
+//!
+//! Drivers of the machines in `protocol` (one loop each: read, handle, drain, write, sleep until the deadline), sources
+//! that the server fetches itself, external commands, and what every listener shares: TLS, the clock.
+
+mod clock;
+pub mod hooks;
+pub mod http;
+pub mod keeper;
+pub mod rtsp;
+pub mod source;
+pub mod tls;
+
+pub use clock::wall_clock;

@@ -1,0 +1,268 @@
+//! The table of paths.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Instant,
+};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::mpsc;
+use wasmtx_media::{Tracks, WallClock};
+
+use crate::{Client, CloseReason, Path, PathName, Peer, Publication, Publisher, Reader, Refusal, Role, Rule, Rules};
+
+/// Why nobody can publish here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// No entry of `paths` matches.
+    #[error("no path is configured with this name")]
+    NotConfigured,
+    /// The path has a source of its own.
+    #[error("the path has a source of its own and takes no publisher")]
+    NotForPublishers,
+    /// `overridePublisher` is off.
+    #[error("somebody is already publishing on this path")]
+    Occupied,
+    /// No track, too many, or one without a clock.
+    #[error("a stream has 1 to 16 tracks, each with a clock rate")]
+    Tracks,
+    /// The path went away meanwhile.
+    #[error("the path was closed")]
+    Gone,
+    /// A plugin said no.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+/// Why nobody can read here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReadError {
+    /// No entry of `paths` matches.
+    #[error("no path is configured with this name")]
+    NotConfigured,
+    /// Nobody publishes, and nobody will on demand (or did in time).
+    #[error("no stream is available on this path")]
+    NotPublished,
+    /// `maxReaders` is reached.
+    #[error("the path has as many readers as it may have")]
+    TooManyReaders,
+    /// Too many paths are wanted that nobody publishes.
+    #[error("too many paths are being asked for")]
+    TooManyPaths,
+    /// Readers are sent to another place.
+    #[error("the stream is at {0}")]
+    Redirect(String),
+    /// The path went away meanwhile.
+    #[error("the path was closed")]
+    Gone,
+}
+
+/// Paths of one rule that exist only because somebody asked for them.
+const MAX_WANTED_PATHS: usize = 512;
+
+/// All paths of the server. Cheap to clone.
+#[derive(Clone)]
+pub struct Hub(Arc<Shared>);
+
+pub(crate) struct Shared {
+    this: Weak<Shared>,
+    rules: RwLock<Arc<Rules>>,
+    paths: Mutex<HashMap<PathName, Arc<Path>>>,
+    created: mpsc::UnboundedSender<Arc<Path>>,
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub").field("paths", &self.0.paths.lock().len()).finish()
+    }
+}
+
+impl Hub {
+    /// An empty hub. The receiver gets every path at its birth: whoever keeps the paths' sources and hooks follows
+    /// [`Path::watch`] from then on. Bounded by the number of paths.
+    pub fn new() -> (Hub, mpsc::UnboundedReceiver<Arc<Path>>) {
+        let (created, births) = mpsc::unbounded_channel();
+        let shared = Arc::new_cyclic(|this| Shared {
+            this: this.clone(),
+            rules: RwLock::default(),
+            paths: Mutex::default(),
+            created,
+        });
+        (Hub(shared), births)
+    }
+
+    /// Puts a configuration in force. Paths whose entry is gone, or whose stream now comes from elsewhere, are closed;
+    /// everybody else notices nothing.
+    pub fn configure(&self, now: Instant, rules: Rules) {
+        let rules = Arc::new(rules);
+        *self.0.rules.write() = rules.clone();
+        let mut paths = self.0.paths.lock();
+        paths.retain(|name, path| {
+            let keep = rules
+                .find(name)
+                .filter(|(rule, _)| rule.name == path.rule && rule.config.role == path.config().role)
+                .map(|(rule, _)| path.reconfigure(rule.config.clone()));
+            if keep.is_none() {
+                path.close(CloseReason::Reload);
+            }
+            keep.is_some()
+        });
+        for rule in rules.iter() {
+            if let Some(name) = rule.exact()
+                && !paths.contains_key(name)
+            {
+                self.0.create(&mut paths, now, name, rule, Vec::new());
+            }
+        }
+    }
+
+    /// Every path there is, by name.
+    pub fn paths(&self) -> Vec<Arc<Path>> {
+        let mut paths: Vec<_> = self.0.paths.lock().values().cloned().collect();
+        paths.sort_by(|a, b| a.name.cmp(&b.name));
+        paths
+    }
+
+    /// One path, if it exists now.
+    pub fn path(&self, name: &PathName) -> Option<Arc<Path>> {
+        self.0.paths.lock().get(name).cloned()
+    }
+
+    /// Whether any entry of `paths` matches the name.
+    pub fn is_configured(&self, name: &PathName) -> bool {
+        self.0.rules.read().find(name).is_some()
+    }
+
+    /// Takes a path as its publisher. `source` is the URL, without credentials, of a stream that the server fetches
+    /// itself.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing has changed then.
+    #[allow(clippy::too_many_arguments, reason = "the publication's facts; now first, the specific next")]
+    pub fn publish(
+        &self,
+        now: Instant,
+        wall: WallClock,
+        name: &PathName,
+        peer: Peer,
+        client: Option<Arc<Client>>,
+        source: Option<String>,
+        tracks: Tracks,
+    ) -> Result<Publisher, PublishError> {
+        let is_client = source.is_none();
+        let path = self.0.find_or_create(now, name, |rule| match rule.config.role {
+            Role::Publisher if is_client => Ok(()),
+            Role::Source if !is_client => Ok(()),
+            _ => Err(PublishError::NotForPublishers),
+        });
+        let path = path.ok_or(PublishError::NotConfigured)??;
+        let published = path.publish(now, wall, peer, client, source, tracks);
+        if published.is_err() {
+            self.0.forget(name);
+        }
+        published
+    }
+
+    /// The publication on a path, without becoming its reader. Waits while the path is being brought online on demand.
+    ///
+    /// # Errors
+    /// [`ReadError`], [`ReadError::Redirect`] among them.
+    pub async fn describe(&self, now: Instant, name: &PathName, query: &str) -> Result<Arc<Publication>, ReadError> {
+        let (path, on_demand) = self.wanted(now, name)?;
+        match path.publication() {
+            Some(publication) => Ok(publication),
+            None if on_demand => path.online(query).await,
+            None => Err(ReadError::NotPublished),
+        }
+    }
+
+    /// Becomes a reader of a path. Waits as [`Hub::describe`] does.
+    ///
+    /// # Errors
+    /// [`ReadError`], [`ReadError::Redirect`] among them.
+    pub async fn read(
+        &self,
+        now: Instant,
+        name: &PathName,
+        peer: Peer,
+        client: Arc<Client>,
+    ) -> Result<Reader, ReadError> {
+        self.describe(now, name, &client.query).await?;
+        let path = self.path(name).ok_or(ReadError::Gone)?;
+        path.read(now, peer, client)
+    }
+
+    fn wanted(&self, now: Instant, name: &PathName) -> Result<(Arc<Path>, bool), ReadError> {
+        if let Some(path) = self.path(name) {
+            let config = path.config();
+            if let Role::Redirect(target) = &config.role {
+                return Err(ReadError::Redirect(target.clone()));
+            }
+            return Ok((path, config.on_demand));
+        }
+        let wanted = self.0.paths.lock().values().filter(|path| path.is_wanted_only()).count();
+        let path = self.0.find_or_create(now, name, |rule| match &rule.config.role {
+            Role::Redirect(target) => Err(ReadError::Redirect(target.clone())),
+            _ if !rule.config.on_demand => Err(ReadError::NotPublished),
+            _ if wanted >= MAX_WANTED_PATHS => Err(ReadError::TooManyPaths),
+            _ => Ok(()),
+        });
+        Ok((path.ok_or(ReadError::NotConfigured)??, true))
+    }
+
+    /// Ends every publication and sends every reader away.
+    pub fn shut_down(&self) {
+        for (_, path) in self.0.paths.lock().drain() {
+            path.close(CloseReason::Shutdown);
+        }
+    }
+}
+
+impl Shared {
+    /// The path of that name, created by its rule when `admit` agrees; `None` when no rule matches.
+    fn find_or_create<E>(
+        &self,
+        now: Instant,
+        name: &PathName,
+        admit: impl Fn(&Rule) -> Result<(), E>,
+    ) -> Option<Result<Arc<Path>, E>> {
+        let rules = self.rules.read().clone();
+        let (rule, groups) = rules.find(name)?;
+        if let Err(refused) = admit(rule) {
+            return Some(Err(refused));
+        }
+        let mut paths = self.paths.lock();
+        Some(Ok(match paths.get(name) {
+            Some(path) => path.clone(),
+            None => self.create(&mut paths, now, name, rule, groups),
+        }))
+    }
+
+    fn create(
+        &self,
+        paths: &mut HashMap<PathName, Arc<Path>>,
+        now: Instant,
+        name: &PathName,
+        rule: &Rule,
+        groups: Vec<String>,
+    ) -> Arc<Path> {
+        let dynamic = rule.exact().is_none();
+        let path = Path::new(self.this.clone(), name.clone(), rule.name.clone(), groups, rule.config.clone(), dynamic, now);
+        let path = Arc::new(path);
+        paths.insert(name.clone(), path.clone());
+        // Nobody listens when the server has no keeper (tests): the path works all the same.
+        let _ = self.created.send(path.clone());
+        path
+    }
+
+    /// Drops a dynamic path that nobody uses.
+    pub(crate) fn forget(&self, name: &PathName) {
+        let mut paths = self.paths.lock();
+        if paths.get(name).is_some_and(|path| path.is_dynamic() && path.close_if_unused()) {
+            paths.remove(name);
+        }
+    }
+}

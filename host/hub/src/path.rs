@@ -1,0 +1,474 @@
+//! One path: its publisher, its readers, and who waits for it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use arc_swap::ArcSwap;
+use parking_lot::{Mutex, MutexGuard};
+use tokio::sync::watch;
+use wasmtx_media::{Tracks, WallClock};
+
+use crate::{
+    Client, CloseReason, Limits, Opening, PathName, Peer, Publication, PublishError, Publisher, ReadError, Reader, Stages,
+    hub::Shared,
+    publication::{Seat, same_format, valid},
+};
+
+/// What holds on a path; the part of a path's configuration that the hub acts on.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct PathConfig {
+    /// Where its stream comes from.
+    pub role: Role,
+    /// Whether a reader may ask for a path that is offline and wait for it (`sourceOnDemand`, `runOnDemand`).
+    pub on_demand: bool,
+    /// 0: as many as come.
+    pub max_readers: usize,
+    /// Whether a second publisher replaces the first (`overridePublisher`), or is refused.
+    pub override_publisher: bool,
+    /// Where a new reader begins.
+    pub reader_start: ReaderStart,
+    /// How much the ring keeps.
+    pub limits: Limits,
+    /// Trust the sender's wall clock (`useAbsoluteTimestamp`) instead of estimating by ours.
+    pub absolute_timestamp: bool,
+    /// The plugin chain; `None` when there are no filters.
+    pub stages: Option<Arc<dyn Stages>>,
+}
+
+impl std::fmt::Debug for PathConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PathConfig").field("role", &self.role).field("on_demand", &self.on_demand).finish_non_exhaustive()
+    }
+}
+
+/// Where a path's stream comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// Clients publish (`source: publisher`).
+    #[default]
+    Publisher,
+    /// The server fetches it (`source: rtsp://…`).
+    Source,
+    /// Readers are sent elsewhere (`source: redirect`): a URL, or the absolute path of another path.
+    Redirect(String),
+}
+
+/// Where a new reader begins (`readerStart`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReaderStart {
+    /// At the newest keyframe, at once.
+    #[default]
+    Keyframe,
+    /// With the next keyframe to come.
+    Live,
+}
+
+/// What happened on a path since it exists.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Payload bytes published.
+    pub inbound_bytes: AtomicU64,
+    /// Bytes written to readers; the endpoints count them.
+    pub outbound_bytes: AtomicU64,
+    /// Frames that the publisher sent and nobody could use.
+    pub frames_in_error: AtomicU64,
+    /// Frames that readers missed because they were too slow.
+    pub frames_discarded: AtomicU64,
+}
+
+/// The present state of a path, for those who follow it.
+#[derive(Clone, Debug, Default)]
+pub struct PathStatus {
+    /// What is being published.
+    pub publication: Option<Arc<Publication>>,
+    /// How many read it.
+    pub readers: usize,
+    /// How many wait for it to come online.
+    pub waiting: usize,
+    /// The query of the first one who asked.
+    pub query: String,
+    /// Counts how often those who waited were sent away.
+    pub refusals: u64,
+    /// The path is gone for good; its name may belong to a new one.
+    pub closed: bool,
+}
+
+impl PathStatus {
+    /// Whether somebody reads or wants to.
+    pub fn wanted(&self) -> bool {
+        self.readers + self.waiting > 0
+    }
+}
+
+/// Names a reader within its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ReaderId(u64);
+
+/// One path.
+pub struct Path {
+    /// Its name.
+    pub name: PathName,
+    /// The entry of `paths` that it follows.
+    pub rule: Arc<str>,
+    /// What the groups of the entry's pattern matched.
+    pub groups: Vec<String>,
+    /// What happened so far.
+    pub counters: Counters,
+    pub(crate) created: Instant,
+    config: ArcSwap<PathConfig>,
+    hub: Weak<Shared>,
+    /// Exists only while it is used.
+    dynamic: bool,
+    state: Mutex<State>,
+    status: watch::Sender<PathStatus>,
+}
+
+#[derive(Default)]
+struct State {
+    seat: Option<Arc<Seat>>,
+    publication: Option<Arc<Publication>>,
+    source: Option<String>,
+    readers: BTreeMap<ReaderId, (Peer, Arc<Client>)>,
+    next_reader: u64,
+    waiting: usize,
+    query: String,
+    generation: u32,
+    refusals: u64,
+    closed: bool,
+    closed_by: Option<String>,
+}
+
+impl std::fmt::Debug for Path {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Path").field("name", &self.name).field("rule", &self.rule).finish_non_exhaustive()
+    }
+}
+
+impl Path {
+    pub(crate) fn new(
+        hub: Weak<Shared>,
+        name: PathName,
+        rule: Arc<str>,
+        groups: Vec<String>,
+        config: Arc<PathConfig>,
+        dynamic: bool,
+        now: Instant,
+    ) -> Path {
+        Path {
+            name,
+            rule,
+            groups,
+            counters: Counters::default(),
+            created: now,
+            config: ArcSwap::new(config),
+            hub,
+            dynamic,
+            state: Mutex::default(),
+            status: watch::Sender::default(),
+        }
+    }
+
+    /// What holds here.
+    pub fn config(&self) -> Arc<PathConfig> {
+        self.config.load_full()
+    }
+
+    /// Follows the path: online, offline, wanted, gone.
+    pub fn watch(&self) -> watch::Receiver<PathStatus> {
+        self.status.subscribe()
+    }
+
+    /// What is being published now.
+    pub fn publication(&self) -> Option<Arc<Publication>> {
+        self.state.lock().publication.clone()
+    }
+
+    /// Who publishes, as the API names it, while the path is online.
+    pub fn source(&self) -> Option<Peer> {
+        self.state.lock().seat.as_ref().map(|seat| seat.peer)
+    }
+
+    /// Who publishes; `None` when nobody does, or the server itself.
+    pub fn publisher(&self) -> Option<Arc<Client>> {
+        self.state.lock().seat.as_ref().and_then(|seat| seat.client.clone())
+    }
+
+    /// Who reads, as the API names them, in the order they came.
+    pub fn readers(&self) -> Vec<Peer> {
+        self.state.lock().readers.values().map(|(peer, _)| *peer).collect()
+    }
+
+    /// The words of the stage that last closed a publisher here.
+    pub fn closed_by_stage(&self) -> Option<String> {
+        self.state.lock().closed_by.clone()
+    }
+
+    /// Sends everybody away who waits for this path: its source did not start in time.
+    pub fn refuse_waiting(&self) {
+        let mut state = self.state.lock();
+        state.refusals += 1;
+        self.tell(&state);
+    }
+
+    /// Takes the publisher's path away; its task is told.
+    pub fn kick_publisher(&self, reason: CloseReason) {
+        if let Some(seat) = &self.state.lock().seat {
+            seat.take_away(reason);
+        }
+    }
+
+    pub(crate) fn keeps_sender_clock(&self) -> bool {
+        self.config.load().absolute_timestamp
+    }
+
+    pub(crate) fn note_closed_by_stage(&self, why: String) {
+        self.state.lock().closed_by = Some(why);
+    }
+
+    pub(crate) fn reconfigure(&self, config: Arc<PathConfig>) {
+        if let Some(publication) = &self.state.lock().publication {
+            publication.set_limits(config.limits.clone());
+        }
+        self.config.store(config);
+    }
+
+    /// Ends everything here for good.
+    pub(crate) fn close(&self, reason: CloseReason) {
+        let mut state = self.state.lock();
+        state.closed = true;
+        if let Some(seat) = state.seat.take() {
+            seat.take_away(reason);
+        }
+        if let Some(publication) = state.publication.take() {
+            publication.end(reason);
+        }
+        self.tell(&state);
+    }
+
+    /// Closes the path if nobody uses it. The caller holds the hub's table, so nobody can find it meanwhile.
+    pub(crate) fn close_if_unused(&self) -> bool {
+        let mut state = self.state.lock();
+        if !self.dynamic || !state.is_unused() {
+            return false;
+        }
+        state.closed = true;
+        self.tell(&state);
+        true
+    }
+
+    pub(crate) fn is_dynamic(&self) -> bool {
+        self.dynamic
+    }
+
+    /// Whether the path is here only because somebody asked to read it.
+    pub(crate) fn is_wanted_only(&self) -> bool {
+        self.dynamic && self.state.lock().seat.is_none()
+    }
+
+    fn tell(&self, state: &State) {
+        self.status.send_replace(PathStatus {
+            publication: state.publication.clone(),
+            readers: state.readers.len(),
+            waiting: state.waiting,
+            query: state.query.clone(),
+            refusals: state.refusals,
+            closed: state.closed,
+        });
+    }
+
+    /// Tells the followers and, when nothing is left here, asks the hub to forget the path.
+    fn settle(&self, state: MutexGuard<'_, State>) {
+        self.tell(&state);
+        let unused = self.dynamic && state.is_unused();
+        drop(state);
+        if unused && let Some(hub) = self.hub.upgrade() {
+            hub.forget(&self.name);
+        }
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the hub's Publish, taken apart")]
+    pub(crate) fn publish(
+        self: &Arc<Self>,
+        now: Instant,
+        wall: WallClock,
+        peer: Peer,
+        client: Option<Arc<Client>>,
+        source: Option<String>,
+        tracks: Tracks,
+    ) -> Result<Publisher, PublishError> {
+        if !valid(&tracks) {
+            return Err(PublishError::Tracks);
+        }
+        let config = self.config();
+        {
+            let state = self.state.lock();
+            if state.closed {
+                return Err(PublishError::Gone);
+            }
+            if state.seat.is_some() && !config.override_publisher {
+                return Err(PublishError::Occupied);
+            }
+        }
+        // The stage is asked without the lock: guests run in it.
+        let mut opening =
+            Opening { path: self.name.clone(), generation: 0, publisher: client.clone(), source: source.clone(), tracks };
+        opening.generation = self.state.lock().generation + 1;
+        let mut stage = config.stages.as_ref().map(|stages| stages.stage(&self.name)).transpose()?;
+        let shown = match &mut stage {
+            Some(stage) => stage.open(now, &opening)?,
+            None => opening.tracks.clone(),
+        };
+        if !valid(&shown) {
+            return Err(PublishError::Tracks);
+        }
+
+        let seat = Arc::new(Seat::new(peer, client));
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(PublishError::Gone);
+        }
+        if let Some(old) = &state.seat {
+            if !config.override_publisher {
+                return Err(PublishError::Occupied);
+            }
+            old.take_away(CloseReason::Replaced);
+        }
+        let running = state.publication.take();
+        let (publication, continues) = match running {
+            Some(publication) if same_format(&publication.tracks(), &shown) => {
+                publication.ring().write().set_tracks(shown);
+                let position = publication.position(now);
+                opening.generation = publication.generation;
+                (publication, position)
+            }
+            other => {
+                if let Some(old) = other {
+                    old.end(CloseReason::Replaced);
+                }
+                state.generation += 1;
+                opening.generation = state.generation;
+                let limits = config.limits.clone();
+                (Arc::new(Publication::new(self.name.clone(), state.generation, wall, limits, shown)), None)
+            }
+        };
+        state.publication = Some(publication.clone());
+        state.seat = Some(seat.clone());
+        state.source = source;
+        state.closed_by = None;
+        self.tell(&state);
+        drop(state);
+        Ok(Publisher::new(self.clone(), seat, publication, opening, stage, continues))
+    }
+
+    /// The tracks changed beyond what readers can follow: a new ring, the old readers are told.
+    pub(crate) fn begin_generation(&self, seat: &Arc<Seat>, publication: &mut Arc<Publication>, tracks: Tracks) -> u32 {
+        let mut state = self.state.lock();
+        let is_mine = state.seat.as_ref().is_some_and(|mine| Arc::ptr_eq(mine, seat));
+        if !is_mine {
+            return publication.generation;
+        }
+        state.generation += 1;
+        let limits = self.config.load().limits.clone();
+        let new = Arc::new(Publication::new(self.name.clone(), state.generation, publication.since, limits, tracks));
+        publication.end(CloseReason::Replaced);
+        *publication = new.clone();
+        state.publication = Some(new);
+        self.tell(&state);
+        state.generation
+    }
+
+    /// A publisher goes; the path is offline unless another has taken it over.
+    pub(crate) fn leave(&self, seat: &Arc<Seat>, publication: &Arc<Publication>, reason: CloseReason) {
+        let mut state = self.state.lock();
+        if !state.seat.as_ref().is_some_and(|mine| Arc::ptr_eq(mine, seat)) {
+            return;
+        }
+        state.seat = None;
+        state.publication = None;
+        state.source = None;
+        publication.end(reason);
+        self.settle(state);
+    }
+
+    pub(crate) fn read(self: &Arc<Self>, now: Instant, peer: Peer, client: Arc<Client>) -> Result<Reader, ReadError> {
+        let config = self.config();
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(ReadError::Gone);
+        }
+        let Some(publication) = state.publication.clone() else { return Err(ReadError::NotPublished) };
+        if config.max_readers > 0 && state.readers.len() >= config.max_readers {
+            return Err(ReadError::TooManyReaders);
+        }
+        let id = ReaderId(state.next_reader);
+        state.next_reader += 1;
+        state.readers.insert(id, (peer, client));
+        self.tell(&state);
+        drop(state);
+        Ok(Reader::new(self.clone(), id, publication, now, config.reader_start))
+    }
+
+    pub(crate) fn forget_reader(&self, id: ReaderId) {
+        let mut state = self.state.lock();
+        state.readers.remove(&id);
+        self.settle(state);
+    }
+
+    /// Waits until the path is online. Whoever keeps the path sees that somebody waits, starts its source, and sends
+    /// the waiting away when it does not come.
+    pub(crate) async fn online(self: &Arc<Self>, query: &str) -> Result<Arc<Publication>, ReadError> {
+        let mut status = self.watch();
+        let before = status.borrow_and_update().refusals;
+        let _waiting = Waiting::new(self, query);
+        let news = status.wait_for(|s| s.publication.is_some() || s.closed || s.refusals != before).await;
+        let Ok(status) = news else { return Err(ReadError::Gone) };
+        match &status.publication {
+            Some(publication) => Ok(publication.clone()),
+            None if status.closed => Err(ReadError::Gone),
+            None => Err(ReadError::NotPublished),
+        }
+    }
+}
+
+impl State {
+    fn is_unused(&self) -> bool {
+        self.seat.is_none() && self.readers.is_empty() && self.waiting == 0
+    }
+}
+
+/// Somebody waits for the path, for as long as this lives.
+struct Waiting<'a>(&'a Arc<Path>);
+
+impl<'a> Waiting<'a> {
+    fn new(path: &'a Arc<Path>, query: &str) -> Waiting<'a> {
+        let mut state = path.state.lock();
+        if state.waiting == 0 && state.readers.is_empty() {
+            query.clone_into(&mut state.query);
+        }
+        state.waiting += 1;
+        path.tell(&state);
+        Waiting(path)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        state.waiting -= 1;
+        self.0.settle(state);
+    }
+}
+
+impl Counters {
+    /// A counter's value.
+    pub fn load(counter: &AtomicU64) -> u64 {
+        counter.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,445 @@
+//! A stream that is being published: the ring, the way into it, and its end.
+
+use std::{
+    any::{Any, TypeId},
+    collections::HashMap,
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+use wasmtx_media::{Frame, Kind, TrackId, Tracks, WallClock};
+
+use crate::{
+    Client, Flow, Form, Lane, Limits, Opening, Output, PathName, Peer, Refusal, Stage,
+    path::Path,
+    ring::{Cursor, MAX_TRACKS, Ring},
+};
+
+/// Why a stream or a session ended; `close-reason` of `wit/plugin.wit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// The other side said so.
+    Ended,
+    /// Another publisher took the path, or the tracks changed.
+    Replaced,
+    /// The configuration or a plugin changed.
+    Reload,
+    /// Something broke.
+    Failed,
+    /// The server stops.
+    Shutdown,
+    /// Through the API or a plugin.
+    Kicked,
+    /// The permission ran out.
+    Expired,
+    /// Nothing was heard for too long.
+    Timeout,
+    /// Could not keep up.
+    TooSlow,
+    /// None of these.
+    Other,
+}
+
+/// One stream on a path, from its first to its last frame, with one set of tracks.
+pub struct Publication {
+    /// Where.
+    pub path: PathName,
+    /// Which of the path's publications.
+    pub generation: u32,
+    /// When it began.
+    pub since: WallClock,
+    ring: RwLock<Ring>,
+    /// Counts pushes and the end; readers sleep on it.
+    news: watch::Sender<u64>,
+    /// Where each reader stands, to know how far back the ring must reach.
+    positions: Mutex<Vec<Weak<AtomicU64>>>,
+    /// One lane per wire form, kept alive by its readers.
+    lanes: Mutex<HashMap<TypeId, Weak<dyn Any + Send + Sync>>>,
+}
+
+impl std::fmt::Debug for Publication {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Publication").field("path", &self.path).field("generation", &self.generation).finish_non_exhaustive()
+    }
+}
+
+impl Publication {
+    pub(crate) fn new(path: PathName, generation: u32, since: WallClock, limits: Limits, tracks: Tracks) -> Self {
+        Publication {
+            path,
+            generation,
+            since,
+            ring: RwLock::new(Ring::new(limits, tracks)),
+            news: watch::Sender::new(0),
+            positions: Mutex::default(),
+            lanes: Mutex::default(),
+        }
+    }
+
+    /// The tracks that readers see, with the parameters now in force.
+    pub fn tracks(&self) -> Tracks {
+        self.ring.read().tracks().clone()
+    }
+
+    /// Payload bytes that the ring holds.
+    pub fn buffered_bytes(&self) -> usize {
+        self.ring.read().bytes()
+    }
+
+    /// Why the publication is over; `None` while it lives.
+    pub fn ended(&self) -> Option<CloseReason> {
+        self.ring.read().ended()
+    }
+
+    /// The lane that makes `F`'s wire form for every reader of this publication. `make` runs when there is none yet.
+    pub fn lane<F: Form>(self: &Arc<Self>, make: impl FnOnce(&Publication) -> F) -> Arc<Lane<F>> {
+        let mut lanes = self.lanes.lock();
+        if let Some(lane) = lanes.get(&TypeId::of::<F>()).and_then(Weak::upgrade)
+            && let Ok(lane) = Arc::downcast::<Lane<F>>(lane)
+        {
+            return lane;
+        }
+        let lane = Arc::new(Lane::new(self.clone(), make(self)));
+        let erased: Arc<dyn Any + Send + Sync> = lane.clone();
+        lanes.insert(TypeId::of::<F>(), Arc::downgrade(&erased));
+        lane
+    }
+
+    pub(crate) fn ring(&self) -> &RwLock<Ring> {
+        &self.ring
+    }
+
+    pub(crate) fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
+    pub(crate) fn join(&self, now: Instant, at_keyframe: bool) -> (Cursor, Arc<AtomicU64>) {
+        let ring = self.ring.read();
+        let cursor = ring.join(now, at_keyframe);
+        let position = Arc::new(AtomicU64::new(cursor.next));
+        // Registered under the ring's lock: the publisher cannot trim in between.
+        self.positions.lock().push(Arc::downgrade(&position));
+        (cursor, position)
+    }
+
+    /// The slowest reader's position. Walked once per GOP, not per frame.
+    fn slowest(&self) -> u64 {
+        let mut slowest = u64::MAX;
+        self.positions.lock().retain(|position| match position.upgrade() {
+            Some(position) => {
+                slowest = slowest.min(position.load(Ordering::Relaxed));
+                true
+            }
+            None => false,
+        });
+        slowest
+    }
+
+    fn append(&self, now: Instant, frame: Frame) {
+        let mut ring = self.ring.write();
+        if ring.push(now, frame) == Some(true) {
+            let floor = self.slowest();
+            ring.trim_before(floor);
+        }
+    }
+
+    fn announce(&self) {
+        self.news.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    fn last_push(&self) -> Option<Instant> {
+        let ring = self.ring.read();
+        Some(ring.get(ring.head().checked_sub(1)?)?.at)
+    }
+
+    /// Where the stream would stand now had it gone on, in microseconds of decoding time.
+    pub(crate) fn position(&self, now: Instant) -> Option<i128> {
+        let ring = self.ring.read();
+        let newest = ring.get(ring.head().checked_sub(1)?)?;
+        let rate = i128::from(newest.tracks[newest.slot].clock_rate);
+        let elapsed = now.saturating_duration_since(newest.at).as_micros();
+        Some(i128::from(newest.frame.dts) * 1_000_000 / rate + i128::try_from(elapsed).ok()?)
+    }
+
+    pub(crate) fn set_limits(&self, limits: Limits) {
+        self.ring.write().set_limits(limits);
+    }
+
+    pub(crate) fn end(&self, reason: CloseReason) {
+        self.ring.write().end(reason);
+        self.announce();
+    }
+}
+
+/// A publisher's place on a path: taken away when another publisher replaces it.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) client: Option<Arc<Client>>,
+    pub(crate) peer: Peer,
+    lost: AtomicBool,
+    reason: watch::Sender<Option<CloseReason>>,
+}
+
+impl Seat {
+    pub(crate) fn new(peer: Peer, client: Option<Arc<Client>>) -> Seat {
+        Seat { client, peer, lost: AtomicBool::new(false), reason: watch::Sender::new(None) }
+    }
+
+    pub(crate) fn take_away(&self, reason: CloseReason) {
+        self.lost.store(true, Ordering::Release);
+        self.reason.send_modify(|current| {
+            current.get_or_insert(reason);
+        });
+    }
+}
+
+/// Tells when a publisher lost its path.
+#[derive(Debug)]
+pub struct Replaced(watch::Receiver<Option<CloseReason>>);
+
+impl Replaced {
+    /// Waits until the publisher must stop, and says why.
+    pub async fn wait(&mut self) -> CloseReason {
+        match self.0.wait_for(Option::is_some).await {
+            Ok(reason) => reason.unwrap_or(CloseReason::Other),
+            Err(_) => CloseReason::Ended,
+        }
+    }
+}
+
+/// The way into a path's ring. Dropping it takes the path offline.
+pub struct Publisher {
+    path: Arc<Path>,
+    seat: Arc<Seat>,
+    publication: Arc<Publication>,
+    opening: Opening,
+    stage: Option<Box<dyn Stage>>,
+    output: Output,
+    timeline: Timeline,
+    /// Counts frames per track as they come in, for the stage.
+    numbers: Vec<(TrackId, u64)>,
+    /// A newcomer on a running ring begins at a keyframe.
+    awaits_key: bool,
+    closed: bool,
+}
+
+impl std::fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Publisher").field("publication", &self.publication).finish_non_exhaustive()
+    }
+}
+
+impl Publisher {
+    pub(crate) fn new(
+        path: Arc<Path>,
+        seat: Arc<Seat>,
+        publication: Arc<Publication>,
+        opening: Opening,
+        stage: Option<Box<dyn Stage>>,
+        continues: Option<i128>,
+    ) -> Publisher {
+        Publisher {
+            path,
+            seat,
+            publication,
+            numbers: opening.tracks.iter().map(|track| (track.id, 0)).collect(),
+            awaits_key: continues.is_some() && opening.tracks.iter().any(|track| track.kind == Kind::Video),
+            timeline: Timeline { continues, shift: None, walls: Vec::new() },
+            opening,
+            stage,
+            output: Output::default(),
+            closed: false,
+        }
+    }
+
+    /// What readers join.
+    pub fn publication(&self) -> &Arc<Publication> {
+        &self.publication
+    }
+
+    /// The path published on, which a permit may have changed.
+    pub fn path(&self) -> &Arc<Path> {
+        &self.path
+    }
+
+    /// A handle that tells when this publisher must stop.
+    pub fn replaced(&self) -> Replaced {
+        Replaced(self.seat.reason.subscribe())
+    }
+
+    /// Publishes one frame: through the stage, into the ring, to every reader. Never waits.
+    ///
+    /// # Errors
+    /// The reason why this publisher must stop: it was replaced or kicked, or a stage closed the stream.
+    pub fn push(&mut self, now: Instant, wall: WallClock, mut frame: Frame) -> Result<(), CloseReason> {
+        if self.seat.lost.load(Ordering::Acquire) {
+            return Err(self.seat.reason.borrow().unwrap_or(CloseReason::Other));
+        }
+        let Some(number) = self.numbers.iter_mut().find(|(id, _)| *id == frame.track) else {
+            self.path.counters.frames_in_error.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        };
+        frame.number = number.1;
+        number.1 += 1;
+        if self.awaits_key {
+            let is_video = self.opening.tracks.iter().any(|track| track.id == frame.track && track.kind == Kind::Video);
+            if !(is_video && frame.is_key()) {
+                return Ok(());
+            }
+            self.awaits_key = false;
+            Ring::mark_discontinuity(&mut frame);
+        }
+        self.timeline.place(&self.opening.tracks, wall, self.path.keeps_sender_clock(), &mut frame);
+        self.path.counters.inbound_bytes.fetch_add(frame.payload.len() as u64, Ordering::Relaxed);
+
+        let Some(stage) = &mut self.stage else {
+            self.publication.append(now, frame);
+            self.publication.announce();
+            return Ok(());
+        };
+        let flow = stage.frame(now, frame, &mut self.output);
+        self.flush(now);
+        match flow {
+            Flow::Continue => Ok(()),
+            Flow::Close(why) => {
+                self.path.note_closed_by_stage(why);
+                Err(CloseReason::Kicked)
+            }
+        }
+    }
+
+    fn flush(&mut self, now: Instant) {
+        if let Some(tracks) = self.output.tracks.take() {
+            self.show(tracks);
+        }
+        if !self.output.frames.is_empty() {
+            for frame in self.output.frames.drain(..) {
+                self.publication.append(now, frame);
+            }
+            self.publication.announce();
+        }
+    }
+
+    /// The publisher's parameters changed: with the same ids and codecs readers stay, else a new generation begins and
+    /// the readers of the old one are told.
+    ///
+    /// # Errors
+    /// The stage refuses the new tracks; the publisher must stop.
+    pub fn set_tracks(&mut self, now: Instant, tracks: Tracks) -> Result<(), Refusal> {
+        self.numbers.retain(|(id, _)| tracks.iter().any(|track| track.id == *id));
+        for track in tracks.iter() {
+            if !self.numbers.iter().any(|(id, _)| *id == track.id) {
+                self.numbers.push((track.id, 0));
+            }
+        }
+        self.opening.tracks = tracks;
+        let shown = match &mut self.stage {
+            Some(stage) => stage.open(now, &self.opening)?,
+            None => self.opening.tracks.clone(),
+        };
+        self.show(shown);
+        Ok(())
+    }
+
+    fn show(&mut self, tracks: Tracks) {
+        if same_format(&self.publication.tracks(), &tracks) {
+            self.publication.ring.write().set_tracks(tracks);
+        } else {
+            self.opening.generation = self.path.begin_generation(&self.seat, &mut self.publication, tracks);
+        }
+    }
+
+    /// Ends the stream; frames that the stage held back still come out.
+    pub fn close(mut self, now: Instant, reason: CloseReason) {
+        self.end(now, reason);
+    }
+
+    fn end(&mut self, now: Instant, reason: CloseReason) {
+        if std::mem::replace(&mut self.closed, true) {
+            return;
+        }
+        if let Some(mut stage) = self.stage.take() {
+            stage.close(now, reason, &mut self.output);
+            // Whoever took the path over has begun to write: what this stage still holds comes too late.
+            if !self.seat.lost.load(Ordering::Acquire) {
+                self.flush(now);
+            }
+        }
+        self.path.leave(&self.seat, &self.publication, reason);
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        // A publisher dropped without a word is one whose task ended: the reason is not known here, and the time of its
+        // last frame stands for now.
+        let reason = self.seat.reason.borrow().unwrap_or(CloseReason::Failed);
+        let last = self.publication.last_push().unwrap_or(self.path.created);
+        self.end(last, reason);
+    }
+}
+
+/// Whether readers of `old` can go on with `new`: the same ids with the same codecs, in the same order.
+pub(crate) fn same_format(old: &Tracks, new: &Tracks) -> bool {
+    old.len() == new.len()
+        && old.iter().zip(new.iter()).all(|(a, b)| {
+            a.id == b.id && a.kind == b.kind && a.clock_rate == b.clock_rate && a.codec.same_format(&b.codec)
+        })
+}
+
+/// Refuses what a ring cannot hold.
+pub(crate) fn valid(tracks: &Tracks) -> bool {
+    !tracks.is_empty() && tracks.len() <= MAX_TRACKS && tracks.iter().all(|track| track.clock_rate > 0)
+}
+
+/// Puts a publisher's frames on the path's clock.
+#[derive(Debug)]
+struct Timeline {
+    /// Where a running ring stands, in microseconds, when a newcomer takes it over.
+    continues: Option<i128>,
+    /// Microseconds added to every timestamp, known from the first frame on.
+    shift: Option<i128>,
+    /// Per track: the wall clock of a tick, for senders that tell none.
+    walls: Vec<(TrackId, i64, u64)>,
+}
+
+/// Beyond this difference the sender's clock is taken to have jumped, and the estimate starts anew.
+const WALL_DRIFT: u64 = 5_000_000;
+
+impl Timeline {
+    fn place(&mut self, tracks: &Tracks, wall: WallClock, keep_sender_clock: bool, frame: &mut Frame) {
+        let Some(rate) = tracks.iter().find(|track| track.id == frame.track).map(|track| i128::from(track.clock_rate)) else {
+            return;
+        };
+        if let Some(target) = self.continues {
+            let shift = *self.shift.get_or_insert_with(|| target - i128::from(frame.dts) * 1_000_000 / rate);
+            let ticks = i64::try_from(shift * rate / 1_000_000).unwrap_or(0);
+            frame.pts = frame.pts.saturating_add(ticks);
+            frame.dts = frame.dts.saturating_add(ticks);
+        }
+        if !(keep_sender_clock && frame.wall.is_some()) {
+            frame.wall = Some(WallClock(self.estimate(frame.track, frame.dts, rate, wall.0)));
+        }
+    }
+
+    /// The wall clock of a frame by the local clock, without the jitter of its arrival.
+    fn estimate(&mut self, track: TrackId, dts: i64, rate: i128, now: u64) -> u64 {
+        let Some(known) = self.walls.iter_mut().find(|(id, ..)| *id == track) else {
+            self.walls.push((track, dts, now));
+            return now;
+        };
+        let elapsed = (i128::from(dts) - i128::from(known.1)) * 1_000_000 / rate;
+        let wall = u64::try_from(i128::from(known.2) + elapsed).unwrap_or(now);
+        if wall.abs_diff(now) > WALL_DRIFT {
+            *known = (track, dts, now);
+            return now;
+        }
+        wall
+    }
+}
+

@@ -1,0 +1,90 @@
+//! A reader: a cursor on the ring, a place in the path's list.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    CloseReason, Entry, Publication,
+    path::{Path, ReaderId, ReaderStart},
+    ring::Cursor,
+};
+
+/// A reader of one publication. Dropping it leaves the path.
+#[derive(Debug)]
+pub struct Reader {
+    path: Arc<Path>,
+    id: ReaderId,
+    publication: Arc<Publication>,
+    cursor: Cursor,
+    position: Arc<AtomicU64>,
+    news: watch::Receiver<u64>,
+}
+
+/// What a drain brought beside the frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Everything that was there; wait for more.
+    Empty,
+    /// The bounds of the call were reached; there is more.
+    More,
+    /// The publication is over and its last frame was taken.
+    Ended(CloseReason),
+}
+
+impl Reader {
+    pub(crate) fn new(path: Arc<Path>, id: ReaderId, publication: Arc<Publication>, now: Instant, start: ReaderStart) -> Reader {
+        let news = publication.news();
+        let (cursor, position) = publication.join(now, start == ReaderStart::Keyframe);
+        Reader { path, id, publication, cursor, position, news }
+    }
+
+    /// What is being read.
+    pub fn publication(&self) -> &Arc<Publication> {
+        &self.publication
+    }
+
+    /// Where it is being read.
+    pub fn path(&self) -> &Arc<Path> {
+        &self.path
+    }
+
+    /// Waits until something was published, or the publication ended, since the last [`Reader::drain`] began.
+    /// Cancel safe.
+    pub async fn wait(&mut self) {
+        // The publication outlives this reader, so the channel stays open.
+        let _ = self.news.changed().await;
+    }
+
+    /// Takes what was published since the last call, up to `max_frames` frames and about `max_bytes` bytes. Frames
+    /// missed because this reader was too slow are counted in `lost` and on the path.
+    pub fn drain(&mut self, max_frames: usize, max_bytes: usize, out: &mut Vec<Arc<Entry>>, lost: &mut u64) -> Drained {
+        self.news.mark_unchanged();
+        let (taken, ended) = {
+            let ring = self.publication.ring().read();
+            (ring.take(&mut self.cursor, max_frames, max_bytes, out), ring.ended())
+        };
+        self.position.store(self.cursor.next, Ordering::Relaxed);
+        if taken.lost > 0 {
+            *lost += taken.lost;
+            self.path.counters.frames_discarded.fetch_add(taken.lost, Ordering::Relaxed);
+        }
+        match (taken.at_head, ended) {
+            (false, _) => Drained::More,
+            (true, None) => Drained::Empty,
+            (true, Some(reason)) => Drained::Ended(reason),
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.path.forget_reader(self.id);
+    }
+}

@@ -1,0 +1,246 @@
+//! Each invariant of the ring, and a property test over random streams and readers.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use wasmtx_media::{Codec, Track};
+
+use super::*;
+
+const VIDEO: TrackId = TrackId(0);
+const AUDIO: TrackId = TrackId(1);
+
+fn tracks(video: bool, audio: bool) -> Tracks {
+    let track = |id, kind, codec, clock_rate| Track { id, kind, codec, clock_rate, extra: Vec::new() };
+    let video = video.then(|| track(VIDEO, Kind::Video, Codec::Vp8, 90_000));
+    let audio = audio.then(|| track(AUDIO, Kind::Audio, Codec::Opus { channels: 2 }, 48_000));
+    video.into_iter().chain(audio).collect()
+}
+
+fn frame(track: TrackId, key: bool, size: usize) -> Frame {
+    Frame {
+        track,
+        number: 0,
+        pts: 0,
+        dts: 0,
+        duration: 0,
+        wall: None,
+        flags: Flags::NONE.set(Flags::KEY, key),
+        payload: Bytes::from(vec![0; size]),
+    }
+}
+
+struct Bench {
+    ring: Ring,
+    now: Instant,
+}
+
+impl Bench {
+    fn new(limits: Limits, tracks: Tracks) -> Bench {
+        Bench { ring: Ring::new(limits, tracks), now: Instant::now() }
+    }
+
+    fn push(&mut self, track: TrackId, key: bool, size: usize) {
+        self.now += Duration::from_millis(40);
+        self.ring.push(self.now, frame(track, key, size));
+        self.ring.check_invariants();
+    }
+
+    /// `K` keyframe, `f` other picture, `a` audio.
+    fn play(&mut self, script: &str) {
+        for c in script.chars() {
+            match c {
+                'K' => self.push(VIDEO, true, 100),
+                'f' => self.push(VIDEO, false, 100),
+                _ => self.push(AUDIO, false, 100),
+            }
+        }
+    }
+
+    fn take(&self, cursor: &mut Cursor) -> (Vec<u64>, u64) {
+        let mut out = Vec::new();
+        let taken = self.ring.take(cursor, usize::MAX, usize::MAX, &mut out);
+        (out.iter().map(|entry| entry.index).collect(), taken.lost)
+    }
+}
+
+fn limits(keep_bytes: usize) -> Limits {
+    Limits { keep_bytes, ..Limits::default() }
+}
+
+#[test]
+fn a_reader_that_joins_late_starts_at_the_newest_keyframe() {
+    let mut bench = Bench::new(Limits::default(), tracks(true, true));
+    bench.play("KafafKafa");
+    let mut cursor = bench.ring.join(bench.now, true);
+    assert_eq!(bench.take(&mut cursor), (vec![5, 6, 7, 8], 0));
+}
+
+#[test]
+fn a_reader_that_joins_live_waits_for_the_next_keyframe_and_has_audio_meanwhile() {
+    let mut bench = Bench::new(Limits::default(), tracks(true, true));
+    bench.play("Kaf");
+    let mut cursor = bench.ring.join(bench.now, false);
+    bench.play("fafKf");
+    assert_eq!(bench.take(&mut cursor), (vec![4, 6, 7], 0));
+}
+
+#[test]
+fn a_keyframe_that_is_too_old_is_no_start() {
+    let mut bench = Bench::new(Limits { start_age: Duration::from_secs(1), ..Limits::default() }, tracks(true, false));
+    bench.play("K");
+    bench.play(&"f".repeat(30));
+    let mut cursor = bench.ring.join(bench.now, true);
+    bench.play("fK");
+    assert_eq!(bench.take(&mut cursor), (vec![32], 0));
+}
+
+#[test]
+fn a_slow_reader_loses_whole_gops_and_the_loss_is_counted() {
+    let mut bench = Bench::new(limits(1_000), tracks(true, false));
+    bench.play("Kff");
+    let mut cursor = bench.ring.join(bench.now, true);
+    assert_eq!(bench.take(&mut cursor).0, [0, 1, 2]);
+    bench.play("fffKffffffKfffff");
+    assert_eq!(bench.take(&mut cursor), (vec![13, 14, 15, 16, 17, 18], 10));
+}
+
+#[test]
+fn a_reader_overtaken_within_an_endless_gop_waits_for_the_next_keyframe() {
+    let mut bench = Bench::new(limits(500), tracks(true, false));
+    bench.play("Kf");
+    let mut cursor = bench.ring.join(bench.now, true);
+    bench.play("ffffffffff");
+    assert_eq!(bench.take(&mut cursor), (vec![], 12));
+    bench.play("ffKf");
+    assert_eq!(bench.take(&mut cursor).0, [14, 15]);
+}
+
+#[test]
+fn a_configured_lag_counts_from_where_the_reader_started() {
+    let mut bench = Bench::new(Limits { max_lag: Some(4), ..Limits::default() }, tracks(true, false));
+    bench.play("Kfffffff");
+    let mut cursor = bench.ring.join(bench.now, true);
+    assert_eq!(bench.take(&mut cursor), ((0..8).collect(), 0), "the backlog at the start is not lag");
+    bench.play("fKfff");
+    assert_eq!(bench.take(&mut cursor), (vec![9, 10, 11, 12], 1));
+}
+
+#[test]
+fn the_tail_reaches_back_to_the_newest_keyframe_or_the_slowest_reader() {
+    let mut bench = Bench::new(Limits::default(), tracks(true, false));
+    bench.play("KffKffKf");
+    bench.ring.trim_before(4);
+    assert_eq!(bench.ring.first(), 4, "a reader at 4 still needs it");
+    bench.ring.trim_before(u64::MAX);
+    assert_eq!(bench.ring.first(), 6, "nobody needs more than the newest GOP");
+    bench.ring.check_invariants();
+}
+
+#[test]
+fn one_frame_larger_than_the_bound_is_kept() {
+    let mut bench = Bench::new(limits(100), tracks(true, false));
+    bench.push(VIDEO, true, 5_000);
+    let mut cursor = bench.ring.join(bench.now, true);
+    assert_eq!(bench.take(&mut cursor), (vec![0], 0));
+    bench.push(VIDEO, true, 5_000);
+    bench.push(VIDEO, false, 50);
+    assert_eq!(bench.take(&mut cursor), (vec![], 2), "the second keyframe had to make room");
+}
+
+#[test]
+fn any_audio_frame_starts_a_stream_without_pictures() {
+    let mut bench = Bench::new(Limits::default(), tracks(false, true));
+    bench.play("aaa");
+    let mut cursor = bench.ring.join(bench.now, true);
+    bench.play("a");
+    assert_eq!(bench.take(&mut cursor).0, [2, 3]);
+}
+
+#[test]
+fn decoding_time_never_goes_back() {
+    let mut bench = Bench::new(Limits::default(), tracks(true, false));
+    for dts in [10, 5, 12] {
+        bench.ring.push(bench.now, Frame { dts, ..frame(VIDEO, true, 1) });
+    }
+    let times: Vec<_> = (0..3).map(|index| bench.ring.get(index).unwrap().frame.dts).collect();
+    assert_eq!(times, [10, 10, 12]);
+}
+
+#[test]
+fn a_frame_of_an_unknown_track_is_refused() {
+    let mut bench = Bench::new(Limits::default(), tracks(true, false));
+    assert_eq!(bench.ring.push(bench.now, frame(AUDIO, true, 1)), None);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Push { video: bool, key: bool, size: usize },
+    Join { at_keyframe: bool },
+    Take { reader: usize, frames: usize },
+    Trim,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (any::<bool>(), prop::bool::weighted(0.15), 1usize..300)
+            .prop_map(|(video, key, size)| Step::Push { video, key, size }),
+        1 => any::<bool>().prop_map(|at_keyframe| Step::Join { at_keyframe }),
+        3 => (0usize..4, 1usize..20).prop_map(|(reader, frames)| Step::Take { reader, frames }),
+        1 => Just(Step::Trim),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// No reader ever sees a frame twice, out of order, or a picture that is not a keyframe after a gap.
+    #[test]
+    fn readers_see_each_frame_once_in_order_and_a_keyframe_after_a_gap(
+        steps in prop::collection::vec(step(), 1..400),
+        keep_bytes in 200usize..3_000,
+        max_lag in prop::option::of(1u64..20),
+    ) {
+        let mut bench = Bench::new(Limits { keep_bytes, max_lag, ..Limits::default() }, tracks(true, true));
+        // Per reader: its cursor, and the index of the last picture it saw.
+        let mut readers: Vec<(Cursor, Option<u64>, Option<u64>)> = Vec::new();
+        let mut pictures: Vec<u64> = Vec::new();
+        for step in steps {
+            match step {
+                Step::Push { video, key, size } => {
+                    if video {
+                        pictures.push(bench.ring.head());
+                    }
+                    bench.push(if video { VIDEO } else { AUDIO }, video && key, size);
+                }
+                Step::Join { at_keyframe } => readers.push((bench.ring.join(bench.now, at_keyframe), None, None)),
+                Step::Trim => {
+                    let floor = readers.iter().map(|(cursor, ..)| cursor.next).min().unwrap_or(u64::MAX);
+                    bench.ring.trim_before(floor);
+                    bench.ring.check_invariants();
+                }
+                Step::Take { reader, frames } => {
+                    let count = readers.len().max(1);
+                    let Some((cursor, last, last_picture)) = readers.get_mut(reader % count) else { continue };
+                    let mut out = Vec::new();
+                    bench.ring.take(cursor, frames, usize::MAX, &mut out);
+                    prop_assert!(out.len() <= frames);
+                    for entry in out {
+                        prop_assert!(last.is_none_or(|last| entry.index > last), "twice or out of order");
+                        *last = Some(entry.index);
+                        if entry.frame.track != VIDEO {
+                            continue;
+                        }
+                        let follows = last_picture.is_some_and(|seen| {
+                            let place = pictures.binary_search(&entry.index).unwrap();
+                            place > 0 && pictures[place - 1] == seen
+                        });
+                        prop_assert!(follows || entry.frame.is_key(), "a picture after a gap is a keyframe");
+                        *last_picture = Some(entry.index);
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! Publishers and readers through the hub, with a clock that moves because the test says so.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use uuid::Uuid;
+use wasmtx_media::{Codec, Flags, Frame, Kind, Track, TrackId, Tracks, WallClock};
+
+use crate::*;
+
+const VIDEO: TrackId = TrackId(0);
+
+fn tracks(codec: Codec) -> Tracks {
+    Arc::from([Track { id: VIDEO, kind: Kind::Video, codec, clock_rate: 90_000, extra: Vec::new() }])
+}
+
+fn frame(pts: i64, key: bool) -> Frame {
+    Frame {
+        track: VIDEO,
+        number: 0,
+        pts,
+        dts: pts,
+        duration: 0,
+        wall: None,
+        flags: Flags::NONE.set(Flags::KEY, key),
+        payload: Bytes::from_static(b"picture"),
+    }
+}
+
+fn peer() -> Peer {
+    Peer { kind: "rtspSession", id: Uuid::from_u128(1) }
+}
+
+fn client() -> Arc<Client> {
+    Arc::new(Client {
+        id: Uuid::from_u128(2),
+        protocol: Protocol::Rtsp,
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        agent: None,
+        query: "key=value".to_owned(),
+        extra: Vec::new(),
+    })
+}
+
+fn name(text: &str) -> PathName {
+    PathName::new(text).unwrap()
+}
+
+struct House {
+    hub: Hub,
+    now: Instant,
+}
+
+impl House {
+    fn new(rules: &[(&str, PathConfig)]) -> House {
+        let hub = Hub::new().0;
+        let now = Instant::now();
+        hub.configure(now, rules_of(rules));
+        House { hub, now }
+    }
+
+    fn publish(&self, path: &str) -> Result<Publisher, PublishError> {
+        self.publish_tracks(path, tracks(Codec::Vp8))
+    }
+
+    fn publish_tracks(&self, path: &str, tracks: Tracks) -> Result<Publisher, PublishError> {
+        self.hub.publish(self.now, WallClock(1), &name(path), peer(), Some(client()), None, tracks)
+    }
+
+    async fn read(&self, path: &str) -> Result<Reader, ReadError> {
+        self.hub.read(self.now, &name(path), peer(), client()).await
+    }
+}
+
+fn rules_of(rules: &[(&str, PathConfig)]) -> Rules {
+    Rules::new(rules.iter().map(|(key, config)| Rule::new(key, Arc::new(config.clone())).unwrap()).collect())
+}
+
+fn open() -> PathConfig {
+    PathConfig { override_publisher: true, ..PathConfig::default() }
+}
+
+fn drain(reader: &mut Reader) -> (Vec<i64>, Drained) {
+    let (mut out, mut lost) = (Vec::new(), 0);
+    let drained = reader.drain(usize::MAX, usize::MAX, &mut out, &mut lost);
+    (out.iter().map(|entry| entry.frame.pts).collect(), drained)
+}
+
+#[tokio::test]
+async fn what_is_published_is_read_and_the_end_is_told() {
+    let house = House::new(&[("all_others", open())]);
+    let mut publisher = house.publish("cam1").unwrap();
+    publisher.push(house.now, WallClock(1), frame(0, true)).unwrap();
+    let mut reader = house.read("cam1").await.unwrap();
+    assert_eq!(drain(&mut reader), (vec![0], Drained::Empty));
+    publisher.push(house.now, WallClock(1), frame(3_000, false)).unwrap();
+    reader.wait().await;
+    publisher.close(house.now, CloseReason::Ended);
+    assert_eq!(drain(&mut reader), (vec![3_000], Drained::Ended(CloseReason::Ended)));
+}
+
+#[tokio::test]
+async fn a_path_that_nobody_publishes_is_not_read() {
+    let house = House::new(&[("cam1", open())]);
+    assert_eq!(house.read("cam1").await.unwrap_err(), ReadError::NotPublished);
+    assert_eq!(house.read("cam2").await.unwrap_err(), ReadError::NotConfigured);
+    assert_eq!(house.publish("cam2").unwrap_err(), PublishError::NotConfigured);
+}
+
+#[tokio::test]
+async fn a_second_publisher_is_refused_when_it_may_not_override() {
+    let house = House::new(&[("cam1", PathConfig::default())]);
+    let _first = house.publish("cam1").unwrap();
+    assert_eq!(house.publish("cam1").unwrap_err(), PublishError::Occupied);
+}
+
+#[tokio::test]
+async fn a_newcomer_with_the_same_tracks_takes_over_at_a_keyframe_and_readers_stay() {
+    let mut house = House::new(&[("cam1", open())]);
+    let mut first = house.publish("cam1").unwrap();
+    first.push(house.now, WallClock(1), frame(90_000, true)).unwrap();
+    let mut reader = house.read("cam1").await.unwrap();
+    assert_eq!(drain(&mut reader).0, [90_000]);
+
+    house.now += Duration::from_secs(2);
+    let mut second = house.publish("cam1").unwrap();
+    assert_eq!(first.push(house.now, WallClock(1), frame(93_000, false)), Err(CloseReason::Replaced));
+    assert_eq!(first.replaced().wait().await, CloseReason::Replaced);
+    drop(first);
+    second.push(house.now, WallClock(1), frame(5, false)).unwrap();
+    second.push(house.now, WallClock(1), frame(10, true)).unwrap();
+    second.push(house.now, WallClock(1), frame(3_010, false)).unwrap();
+    assert_eq!(drain(&mut reader), (vec![270_000, 273_000], Drained::Empty), "on the first one's clock, two seconds on");
+}
+
+#[tokio::test]
+async fn a_newcomer_with_other_tracks_begins_a_new_generation() {
+    let house = House::new(&[("cam1", open())]);
+    let first = house.publish("cam1").unwrap();
+    let mut reader = house.read("cam1").await.unwrap();
+    let second = house.publish_tracks("cam1", tracks(Codec::Vp9)).unwrap();
+    assert_eq!(drain(&mut reader).1, Drained::Ended(CloseReason::Replaced));
+    assert_eq!(second.publication().generation, first.publication().generation + 1);
+}
+
+#[tokio::test]
+async fn changed_parameters_keep_readers_and_changed_codecs_do_not() {
+    let house = House::new(&[("cam1", open())]);
+    let with_sps = |sps: &'static [u8]| {
+        tracks(Codec::H264(wasmtx_media::codec::h264::Parameters {
+            sps: Bytes::from_static(sps),
+            pps: Bytes::from_static(b"pps"),
+        }))
+    };
+    let mut publisher = house.publish_tracks("cam1", with_sps(b"old")).unwrap();
+    let mut reader = house.read("cam1").await.unwrap();
+    publisher.set_tracks(house.now, with_sps(b"new")).unwrap();
+    publisher.push(house.now, WallClock(1), frame(0, true)).unwrap();
+    let (mut out, mut lost) = (Vec::new(), 0);
+    assert_eq!(reader.drain(9, 9_000, &mut out, &mut lost), Drained::Empty);
+    assert_eq!(out[0].tracks, with_sps(b"new"), "the frame knows the parameters it needs");
+
+    publisher.set_tracks(house.now, tracks(Codec::Vp8)).unwrap();
+    assert_eq!(drain(&mut reader).1, Drained::Ended(CloseReason::Replaced));
+}
+
+#[tokio::test]
+async fn max_readers_holds_and_a_leaver_makes_room() {
+    let house = House::new(&[("cam1", PathConfig { max_readers: 1, ..PathConfig::default() })]);
+    let _publisher = house.publish("cam1").unwrap();
+    let first = house.read("cam1").await.unwrap();
+    assert_eq!(house.read("cam1").await.unwrap_err(), ReadError::TooManyReaders);
+    drop(first);
+    house.read("cam1").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reader_waits_for_a_path_that_comes_on_demand() {
+    let house = House::new(&[("~^live/(.*)$", PathConfig { on_demand: true, ..open() })]);
+    let hub = house.hub.clone();
+    let now = house.now;
+    let reading = tokio::spawn(async move { hub.read(now, &name("live/a"), peer(), client()).await });
+    let path = loop {
+        tokio::task::yield_now().await;
+        if let Some(path) = house.hub.path(&name("live/a")) {
+            break path;
+        }
+    };
+    assert_eq!(path.groups, ["a"]);
+    let mut status = path.watch();
+    let wanted = status.wait_for(PathStatus::wanted).await.unwrap().clone();
+    assert_eq!(wanted.query, "key=value");
+    let _publisher = house.publish("live/a").unwrap();
+    assert!(reading.await.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn who_waits_in_vain_is_sent_away_and_the_path_is_forgotten() {
+    let house = House::new(&[("all_others", PathConfig { on_demand: true, ..open() })]);
+    let hub = house.hub.clone();
+    let now = house.now;
+    let reading = tokio::spawn(async move { hub.read(now, &name("x"), peer(), client()).await });
+    let path = loop {
+        tokio::task::yield_now().await;
+        if let Some(path) = house.hub.path(&name("x")) {
+            break path;
+        }
+    };
+    path.watch().wait_for(PathStatus::wanted).await.unwrap();
+    path.refuse_waiting();
+    assert_eq!(reading.await.unwrap().unwrap_err(), ReadError::NotPublished);
+    assert!(house.hub.path(&name("x")).is_none());
+    assert!(path.watch().borrow().closed);
+}
+
+#[tokio::test]
+async fn a_redirect_sends_readers_elsewhere_and_takes_no_publisher() {
+    let role = Role::Redirect("rtsp://elsewhere/x".to_owned());
+    let house = House::new(&[("cam1", PathConfig { role, ..open() })]);
+    assert_eq!(house.read("cam1").await.unwrap_err(), ReadError::Redirect("rtsp://elsewhere/x".to_owned()));
+    assert_eq!(house.publish("cam1").unwrap_err(), PublishError::NotForPublishers);
+}
+
+#[tokio::test]
+async fn a_reload_closes_only_paths_that_became_invalid() {
+    let house = House::new(&[("cam1", open()), ("cam2", open())]);
+    let mut kept = house.publish("cam1").unwrap();
+    let mut gone = house.publish("cam2").unwrap();
+    house.hub.configure(house.now, rules_of(&[("cam1", PathConfig { max_readers: 3, ..open() })]));
+    assert_eq!(kept.push(house.now, WallClock(1), frame(0, true)), Ok(()));
+    assert_eq!(kept.path().config().max_readers, 3);
+    assert_eq!(gone.push(house.now, WallClock(1), frame(0, true)), Err(CloseReason::Reload));
+}
+
+#[tokio::test]
+async fn a_publisher_dropped_without_a_word_takes_the_path_offline() {
+    let house = House::new(&[("all_others", open())]);
+    let publisher = house.publish("cam1").unwrap();
+    let mut reader = house.read("cam1").await.unwrap();
+    drop(publisher);
+    assert_eq!(drain(&mut reader).1, Drained::Ended(CloseReason::Failed));
+    drop(reader);
+    assert!(house.hub.path(&name("cam1")).is_none(), "nobody uses it any more");
+}
+
+/// Doubles every frame, and counts what it makes.
+struct Twice;
+
+impl Stage for Twice {
+    fn open(&mut self, _: Instant, opening: &Opening) -> Result<Tracks, Refusal> {
+        Ok(opening.tracks.clone())
+    }
+    fn frame(&mut self, _: Instant, frame: Frame, output: &mut Output) -> Flow {
+        if frame.pts == 13 {
+            return Flow::Close("unlucky".to_owned());
+        }
+        output.frames.push(frame.clone());
+        output.frames.push(frame);
+        Flow::Continue
+    }
+    fn close(&mut self, _: Instant, _: CloseReason, output: &mut Output) {
+        output.frames.push(frame(99, false));
+    }
+}
+
+impl Stages for Twice {
+    fn stage(&self, _: &PathName) -> Result<Box<dyn Stage>, Refusal> {
+        Ok(Box::new(Twice))
+    }
+}
+
+#[tokio::test]
+async fn a_stage_decides_what_readers_see_and_may_close_the_stream() {
+    let house = House::new(&[("cam1", PathConfig { stages: Some(Arc::new(Twice)), ..open() })]);
+    let mut publisher = house.publish("cam1").unwrap();
+    let mut reader = house.read("cam1").await.unwrap();
+    publisher.push(house.now, WallClock(1), frame(1, true)).unwrap();
+    assert_eq!(drain(&mut reader).0, [1, 1]);
+    assert_eq!(publisher.push(house.now, WallClock(1), frame(13, true)), Err(CloseReason::Kicked));
+    assert_eq!(publisher.path().closed_by_stage().as_deref(), Some("unlucky"));
+    publisher.close(house.now, CloseReason::Ended);
+    assert_eq!(drain(&mut reader), (vec![99], Drained::Ended(CloseReason::Ended)));
+}
+
+struct Spelled(Arc<AtomicUsize>);
+
+impl Form for Spelled {
+    type Wire = String;
+    fn make(&mut self, entry: &Entry) -> String {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        format!("{}:{}", entry.index, entry.frame.pts)
+    }
+}
+
+#[tokio::test]
+async fn a_wire_form_is_made_once_for_all_readers_and_never_without_one() {
+    let house = House::new(&[("cam1", open())]);
+    let mut publisher = house.publish("cam1").unwrap();
+    publisher.push(house.now, WallClock(1), frame(0, true)).unwrap();
+    let made = Arc::new(AtomicUsize::new(0));
+    let mut readers = Vec::new();
+    for _ in 0..3 {
+        let reader = house.read("cam1").await.unwrap();
+        let lane = reader.publication().lane(|_| Spelled(made.clone()));
+        readers.push((reader, lane));
+    }
+    publisher.push(house.now, WallClock(1), frame(1, false)).unwrap();
+    for (reader, lane) in &mut readers {
+        let (mut entries, mut wires, mut lost) = (Vec::new(), Vec::new(), 0);
+        reader.drain(9, 9_000, &mut entries, &mut lost);
+        lane.wires(&entries, &mut wires);
+        let texts: Vec<&str> = wires.iter().map(|wire| wire.as_str()).collect();
+        assert_eq!(texts, ["0:0", "1:1"]);
+    }
+    assert_eq!(made.load(Ordering::Relaxed), 2);
+    readers.clear();
+    publisher.push(house.now, WallClock(1), frame(2, false)).unwrap();
+    assert_eq!(made.load(Ordering::Relaxed), 2);
+}
