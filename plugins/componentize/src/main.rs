@@ -70,6 +70,9 @@ impl Component {
         };
         let exports = names(&world.exports)?;
         let imports = names(&world.imports)?;
+        if !exports.iter().any(|name| name == "lifecycle") {
+            bail!("it exports no plugin: there is no wasmtx_plugin::export! in it");
+        }
         Ok(Self {
             bytes,
             exports,
@@ -96,3 +99,6 @@ fn short(name: &str) -> Result<String> {
     };
     Ok(interface.split('@').next().unwrap_or(interface).to_owned())
 }
+
+#[cfg(test)]
+mod tests;

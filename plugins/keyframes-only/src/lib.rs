@@ -60,3 +60,69 @@ impl Filter for KeyframesOnly {
 }
 
 wasmtx_plugin::export!(KeyframesOnly: filter);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmtx_plugin::testing::{Stream, configure, delta, h264, key, opus, publication};
+
+    const VIDEO: u32 = 1;
+    const SOUND: u32 = 2;
+
+    /// Twelve pictures, each third a keyframe, with a piece of sound after each. Returns the numbers of the pictures and pieces that came out.
+    fn check(config: &str, pictures: &[u64], pieces: usize) {
+        let filter: KeyframesOnly = configure(config).unwrap();
+        let mut stream = Stream::open(filter, publication("wall", [h264(VIDEO), opus(SOUND)])).unwrap();
+        let mut output = Vec::new();
+        for number in 0..12 {
+            let picture = if number % 3 == 0 {
+                key(VIDEO, number)
+            } else {
+                delta(VIDEO, number)
+            };
+            output.extend(stream.push(picture, b"picture").unwrap());
+            output.extend(stream.push(key(SOUND, number), b"sound").unwrap());
+        }
+        let numbers: Vec<u64> = output
+            .iter()
+            .filter(|frame| frame.info.track == VIDEO)
+            .map(|frame| frame.info.number)
+            .collect();
+        assert_eq!(numbers, pictures, "{config}");
+        assert_eq!(output.len() - numbers.len(), pieces, "{config}");
+        assert_eq!(
+            stream.shown(),
+            pictures.len() as u64,
+            "what does not pass costs no call"
+        );
+        assert_eq!(stream.tracks().len(), 2);
+    }
+
+    #[test]
+    fn every_nth_keyframe_passes() {
+        check("", &[0, 3, 6, 9], 0);
+        check(r#"{"every":2}"#, &[0, 6], 0);
+        check(r#"{"every":4294967295}"#, &[0], 0);
+    }
+
+    #[test]
+    fn sound_passes_when_asked_for() {
+        check(r#"{"every":3,"audio":"pass"}"#, &[0, 9], 12);
+        check(r#"{"audio":"drop"}"#, &[0, 3, 6, 9], 0);
+    }
+
+    #[test]
+    fn senseless_values_are_refused_by_name() {
+        for (config, pointer) in [
+            (r#"{"every":0}"#, "/every"),
+            (r#"{"every":-1}"#, "/every"),
+            (r#"{"audio":"loud"}"#, "/audio"),
+            (r#"{"evry":2}"#, "/evry"),
+        ] {
+            match configure::<KeyframesOnly>(config) {
+                Err(Error::Config(error)) => assert_eq!(error.pointer, pointer),
+                other => panic!("{config} was judged {:?}", other.err()),
+            }
+        }
+    }
+}
