@@ -1,0 +1,8 @@
+//! One file per codec: its parameter sets, its headers, and the canonical shape of its frames.
+
+pub mod aac;
+pub mod av1;
+pub mod dts;
+pub mod h264;
+pub mod h265;
+pub mod opus;

@@ -1,0 +1,16 @@
+//! What flows through wasmtx: frames, tracks and the codecs' bitstreams.
+//!
+//! This room knows bytes and boxes and nothing else: no socket, no clock, no path, no reader. Every payload has one
+//! canonical form per codec (see [`Codec`]), so that a frame means the same to every protocol, plugin and muxer.
+#![forbid(unsafe_code)]
+
+pub mod codec;
+mod error;
+mod frame;
+pub mod nal;
+pub mod read;
+mod track;
+
+pub use error::Error;
+pub use frame::{Flags, Frame, WallClock};
+pub use track::{Codec, Kind, Track, TrackId, Tracks};

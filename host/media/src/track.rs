@@ -1,0 +1,148 @@
+//! What a publication carries: its tracks, and the one payload form of each codec.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::codec::{aac, av1, h264, h265};
+
+/// Names a track within its publication. Ids stay the same for as long as the publication's generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TrackId(pub u32);
+
+/// What a track is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Pictures.
+    Video,
+    /// Sound.
+    Audio,
+    /// Anything else: metadata, subtitles, unknown media.
+    Data,
+}
+
+/// One elementary stream of a publication.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Track {
+    /// Unique within the publication.
+    pub id: TrackId,
+    /// Video, audio or data.
+    pub kind: Kind,
+    /// The codec with its configuration.
+    pub codec: Codec,
+    /// Ticks per second of every timestamp of this track; never 0.
+    pub clock_rate: u32,
+    /// What has no field (language, title, rid, …), by name.
+    pub extra: Vec<(String, String)>,
+}
+
+/// The tracks of a publication, shared by everything that reads it.
+pub type Tracks = Arc<[Track]>;
+
+/// A codec, its configuration, and by that the one form of a frame's payload.
+///
+/// | codec | payload of one frame |
+/// |---|---|
+/// | H264, H265 | one access unit: NAL units, each behind a 4-byte big-endian length; no access unit delimiter; SEI kept; no parameter sets |
+/// | AV1 | one temporal unit: OBUs that all have a size field; no temporal delimiter |
+/// | VP8, VP9 | one frame |
+/// | M-JPEG | one JFIF image |
+/// | AAC | one raw access unit (no ADTS header) |
+/// | Opus | one packet |
+/// | G711, LPCM | the interleaved samples of one RTP packet, LPCM big-endian |
+/// | Generic | the payload of one RTP packet |
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Codec {
+    /// ITU-T H.264. Parameter sets may be empty until the stream brings them.
+    H264(h264::Parameters),
+    /// ITU-T H.265. Parameter sets may be empty until the stream brings them.
+    H265(h265::Parameters),
+    /// AOMedia AV1. The sequence header may be empty until the stream brings it.
+    Av1(av1::Parameters),
+    /// VP8 (RFC 6386).
+    Vp8,
+    /// VP9.
+    Vp9,
+    /// JPEG pictures (RFC 2435).
+    Mjpeg,
+    /// MPEG-4 Audio (ISO/IEC 14496-3).
+    Aac(aac::Config),
+    /// Opus (RFC 6716), always on a 48 kHz clock.
+    Opus {
+        /// 1, 2, or up to 8 for multichannel.
+        channels: u8,
+    },
+    /// ITU-T G.711.
+    G711 {
+        /// µ-law when true, A-law when false.
+        mu_law: bool,
+        /// Hz.
+        sample_rate: u32,
+        /// Interleaved channels.
+        channels: u8,
+    },
+    /// Linear PCM, signed, big-endian (L8 is unsigned offset binary as in RFC 3551).
+    Lpcm {
+        /// 8, 16 or 24.
+        bit_depth: u8,
+        /// Hz.
+        sample_rate: u32,
+        /// Interleaved channels.
+        channels: u8,
+    },
+    /// An RTP format that wasmtx does not know: passed on as it came, to RTSP readers only.
+    Generic {
+        /// The RTP payload type that the publisher used.
+        payload_type: u8,
+        /// The value of `a=rtpmap` behind the payload type (`VND.ONVIF.METADATA/90000`); empty for a static payload type.
+        rtpmap: String,
+        /// The value of `a=fmtp` behind the payload type; empty when there was none.
+        fmtp: String,
+    },
+}
+
+impl Codec {
+    /// The name that the API, the metrics and the plugins see (`compat.md` "track labels").
+    pub fn name(&self) -> &'static str {
+        match self {
+            Codec::H264(_) => "H264",
+            Codec::H265(_) => "H265",
+            Codec::Av1(_) => "AV1",
+            Codec::Vp8 => "VP8",
+            Codec::Vp9 => "VP9",
+            Codec::Mjpeg => "M-JPEG",
+            Codec::Aac(_) => "MPEG-4 Audio",
+            Codec::Opus { .. } => "Opus",
+            Codec::G711 { .. } => "G711",
+            Codec::Lpcm { .. } => "LPCM",
+            Codec::Generic { .. } => "Generic",
+        }
+    }
+
+    /// Whether the two are the same codec in the same shape, whatever their in-band parameters: readers can stay when
+    /// one is followed by the other.
+    pub fn same_format(&self, other: &Codec) -> bool {
+        match (self, other) {
+            (Codec::H264(_), Codec::H264(_)) | (Codec::H265(_), Codec::H265(_)) | (Codec::Av1(_), Codec::Av1(_)) => {
+                true
+            }
+            _ => self == other,
+        }
+    }
+
+    /// The codec's configuration record: avcC, hvcC, av1C, AudioSpecificConfig, dOps; empty when there is none or it is
+    /// not known yet. For `Generic` the SDP lines `rtpmap:…` and `fmtp:…`.
+    pub fn parameters(&self) -> Bytes {
+        match self {
+            Codec::H264(parameters) => parameters.configuration_record(),
+            Codec::H265(parameters) => parameters.configuration_record(),
+            Codec::Av1(parameters) => parameters.configuration_record(),
+            Codec::Aac(config) => config.bytes(),
+            // RFC 7845 section 5.1 without the magic, in the byte order of the ISO-BMFF binding ("dOps").
+            Codec::Opus { channels } => Bytes::from(vec![0, *channels, 0, 0, 0, 0, 0xbb, 0x80, 0, 0, 0]),
+            Codec::Generic { rtpmap, fmtp, .. } => Bytes::from(format!("rtpmap:{rtpmap}\r\nfmtp:{fmtp}\r\n")),
+            Codec::Vp8 | Codec::Vp9 | Codec::Mjpeg | Codec::G711 { .. } | Codec::Lpcm { .. } => Bytes::new(),
+        }
+    }
+}
