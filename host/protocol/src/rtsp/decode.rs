@@ -22,10 +22,11 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::message::{
-    Headers, MAX_BODY, MAX_HEAD, MAX_HEADERS, MAX_KEY, MAX_LINE, MAX_METHOD, Method, Request, Response, Status, is_token,
-};
 use super::Error;
+use super::message::{
+    Headers, MAX_BODY, MAX_HEAD, MAX_HEADERS, MAX_KEY, MAX_LINE, MAX_METHOD, Method, Request, Response, Status,
+    is_token,
+};
 
 /// The longest line that a head may hold: a key, a colon, blanks and a value.
 const MAX_RAW_LINE: usize = MAX_KEY + MAX_LINE + 16;
@@ -70,6 +71,12 @@ impl Decoder {
         self.head.is_some() || !input.is_empty()
     }
 
+    /// Whether what comes next is an interleaved frame.
+    pub fn frame_is_next(&self, input: &BytesMut) -> bool {
+        let first = || input.iter().find(|b| !matches!(b, b'\r' | b'\n'));
+        self.head.is_none() && self.scanned == 0 && first() == Some(&b'$')
+    }
+
     /// Takes the next item out of `input`; `None` when it has not arrived whole. After an error the stream has no
     /// meaning any more.
     pub fn decode(&mut self, input: &mut BytesMut) -> Result<Option<Item>, Error> {
@@ -85,7 +92,9 @@ impl Decoder {
                     Some(_) => {}
                 }
             }
-            let Some(end) = self.find_head_end(input)? else { return Ok(None) };
+            let Some(end) = self.find_head_end(input)? else {
+                return Ok(None);
+            };
             let head = input.split_to(end);
             self.scanned = 0;
             self.line = 0;
@@ -95,7 +104,9 @@ impl Decoder {
         if input.len() < *length {
             return Ok(None);
         }
-        let Some((mut item, length)) = self.head.take() else { return Ok(None) };
+        let Some((mut item, length)) = self.head.take() else {
+            return Ok(None);
+        };
         if length > 0 {
             let taken = input.split_to(length).freeze();
             match &mut item {
@@ -127,7 +138,11 @@ impl Decoder {
     }
 
     fn check_bounds(&self, at: usize) -> Result<(), Error> {
-        if at.saturating_sub(self.line) > MAX_RAW_LINE || at > MAX_HEAD { Err(Error::HeadTooLarge) } else { Ok(()) }
+        if at.saturating_sub(self.line) > MAX_RAW_LINE || at > MAX_HEAD {
+            Err(Error::HeadTooLarge)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -138,7 +153,10 @@ fn take_frame(input: &mut BytesMut) -> Option<Item> {
         return None;
     }
     input.advance(FRAME_HEADER);
-    Some(Item::Frame { channel, data: input.split_to(length).freeze() })
+    Some(Item::Frame {
+        channel,
+        data: input.split_to(length).freeze(),
+    })
 }
 
 /// Parses a whole head. The item's body is empty still; its length comes along.
@@ -170,7 +188,10 @@ fn parse_start(line: &str) -> Result<Item, Error> {
         }
         let status = Status(code.parse().map_err(|_| Error::StartLine)?);
         let phrase = phrase.trim().to_owned();
-        return Ok(Item::Response(Response { phrase, ..Response::new(status) }));
+        return Ok(Item::Response(Response {
+            phrase,
+            ..Response::new(status)
+        }));
     }
     // The URL may hold blanks that its sender should have encoded: it is what stands between the first and the last one.
     let (method, rest) = line.split_once(' ').ok_or(Error::StartLine)?;
@@ -180,7 +201,11 @@ fn parse_start(line: &str) -> Result<Item, Error> {
         return Err(Error::StartLine);
     }
     if version != "RTSP/1.0" {
-        return Err(if version.contains('/') { Error::Version } else { Error::StartLine });
+        return Err(if version.contains('/') {
+            Error::Version
+        } else {
+            Error::StartLine
+        });
     }
     Ok(Item::Request(Request::new(Method::from_name(method), url)))
 }

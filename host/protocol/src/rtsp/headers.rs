@@ -47,7 +47,10 @@ impl Session {
                 timeout = Some(seconds.parse().map_err(|_| Error::Session)?);
             }
         }
-        Ok(Session { id: id.to_owned(), timeout })
+        Ok(Session {
+            id: id.to_owned(),
+            timeout,
+        })
     }
 }
 
@@ -90,12 +93,20 @@ impl RtpInfo {
 
     fn parse(entry: &str) -> Result<RtpInfo, Error> {
         let entry = entry.strip_prefix("url=").ok_or(Error::RtpInfo)?;
-        let mut info = RtpInfo { url: String::new(), sequence: None, timestamp: None };
+        let mut info = RtpInfo {
+            url: String::new(),
+            sequence: None,
+            timestamp: None,
+        };
         // URLs hold semicolons in places too: the parameters are taken off the end.
         let mut rest = entry.trim();
         loop {
-            let Some((front, last)) = rest.rsplit_once(';') else { break };
-            let Some((key, value)) = last.split_once('=') else { break };
+            let Some((front, last)) = rest.rsplit_once(';') else {
+                break;
+            };
+            let Some((key, value)) = last.split_once('=') else {
+                break;
+            };
             match key.trim() {
                 "seq" if info.sequence.is_none() => {
                     info.sequence = Some(value.trim().parse().map_err(|_| Error::RtpInfo)?);
@@ -229,25 +240,45 @@ impl Range {
         let rate = match unit.trim() {
             "npt" => {
                 let (start, end) = (optional(start, parse_npt)?, optional(end, parse_npt)?);
-                return if start.is_none() && end.is_none() { Err(Error::Range) } else { Ok(Range::Npt { start, end }) };
+                return if start.is_none() && end.is_none() {
+                    Err(Error::Range)
+                } else {
+                    Ok(Range::Npt { start, end })
+                };
             }
-            "clock" => return Ok(Range::Clock { start: parse_utc(start)?, end: optional(end, parse_utc)? }),
+            "clock" => {
+                return Ok(Range::Clock {
+                    start: parse_utc(start)?,
+                    end: optional(end, parse_utc)?,
+                });
+            }
             "smpte" => SmpteRate::Default,
             "smpte-30-drop" => SmpteRate::Drop30,
             "smpte-25" => SmpteRate::Fps25,
             _ => return Err(Error::Range),
         };
-        Ok(Range::Smpte { rate, start: parse_smpte(start)?, end: optional(end, parse_smpte)? })
+        Ok(Range::Smpte {
+            rate,
+            start: parse_smpte(start)?,
+            end: optional(end, parse_smpte)?,
+        })
     }
 
     /// From the live edge on, without an end: what a live stream answers to PLAY.
     pub fn from_start() -> Range {
-        Range::Npt { start: Some(Npt::At(Duration::ZERO)), end: None }
+        Range::Npt {
+            start: Some(Npt::At(Duration::ZERO)),
+            end: None,
+        }
     }
 }
 
 fn optional<T>(text: &str, parse: impl Fn(&str) -> Result<T, Error>) -> Result<Option<T>, Error> {
-    if text.is_empty() { Ok(None) } else { parse(text).map(Some) }
+    if text.is_empty() {
+        Ok(None)
+    } else {
+        parse(text).map(Some)
+    }
 }
 
 fn parse_npt(text: &str) -> Result<Npt, Error> {
@@ -261,18 +292,32 @@ fn parse_npt(text: &str) -> Result<Npt, Error> {
         if count > 2 || (count > 0 && part > 59) {
             return Err(Error::Range);
         }
-        seconds = seconds.checked_mul(60).and_then(|s| s.checked_add(part)).ok_or(Error::Range)?;
+        seconds = seconds
+            .checked_mul(60)
+            .and_then(|s| s.checked_add(part))
+            .ok_or(Error::Range)?;
     }
-    if seconds > MAX_NPT_SECONDS { Err(Error::Range) } else { Ok(Npt::At(Duration::new(seconds, nanos))) }
+    if seconds > MAX_NPT_SECONDS {
+        Err(Error::Range)
+    } else {
+        Ok(Npt::At(Duration::new(seconds, nanos)))
+    }
 }
 
 fn parse_utc(text: &str) -> Result<Utc, Error> {
-    let (date, time) = text.strip_suffix('Z').and_then(|t| t.split_once('T')).ok_or(Error::Range)?;
+    let (date, time) = text
+        .strip_suffix('Z')
+        .and_then(|t| t.split_once('T'))
+        .ok_or(Error::Range)?;
     let (time, nanos) = split_fraction(time)?;
     if date.len() != 8 || time.len() != 6 {
         return Err(Error::Range);
     }
-    Ok(Utc { date: digits(date, 8)?, time: digits(time, 6)?, nanos })
+    Ok(Utc {
+        date: digits(date, 8)?,
+        time: digits(time, 6)?,
+        nanos,
+    })
 }
 
 fn parse_smpte(text: &str) -> Result<Smpte, Error> {
@@ -290,12 +335,18 @@ fn parse_smpte(text: &str) -> Result<Smpte, Error> {
         frames: next(false)?,
         subframes: digits(subframes, 2)?,
     };
-    if parts.next().is_some() { Err(Error::Range) } else { Ok(smpte) }
+    if parts.next().is_some() {
+        Err(Error::Range)
+    } else {
+        Ok(smpte)
+    }
 }
 
 /// The part in front of the decimal point, and the one behind it in nanoseconds (more digits are cut off).
 fn split_fraction(text: &str) -> Result<(&str, u32), Error> {
-    let Some((whole, fraction)) = text.split_once('.') else { return Ok((text, 0)) };
+    let Some((whole, fraction)) = text.split_once('.') else {
+        return Ok((text, 0));
+    };
     if !fraction.bytes().all(|b| b.is_ascii_digit()) {
         return Err(Error::Range);
     }
@@ -367,7 +418,11 @@ impl fmt::Display for Utc {
 
 impl fmt::Display for Smpte {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:02}:{:02}:{:02}:{:02}.{:02}", self.hours, self.minutes, self.seconds, self.frames, self.subframes)
+        write!(
+            f,
+            "{:02}:{:02}:{:02}:{:02}.{:02}",
+            self.hours, self.minutes, self.seconds, self.frames, self.subframes
+        )
     }
 }
 

@@ -106,6 +106,8 @@ impl Status {
     pub const NOT_FOUND: Status = Status(404);
     /// 405
     pub const METHOD_NOT_ALLOWED: Status = Status(405);
+    /// 413
+    pub const REQUEST_TOO_LARGE: Status = Status(413);
     /// 415
     pub const UNSUPPORTED_MEDIA_TYPE: Status = Status(415);
     /// 451
@@ -116,6 +118,8 @@ impl Status {
     pub const SESSION_NOT_FOUND: Status = Status(454);
     /// 455
     pub const METHOD_NOT_VALID_IN_THIS_STATE: Status = Status(455);
+    /// 457
+    pub const INVALID_RANGE: Status = Status(457);
     /// 459
     pub const AGGREGATE_OPERATION_NOT_ALLOWED: Status = Status(459);
     /// 460
@@ -151,6 +155,7 @@ impl Status {
             405 => "Method Not Allowed",
             406 => "Not Acceptable",
             408 => "Request Timeout",
+            413 => "Request Entity Too Large",
             415 => "Unsupported Media Type",
             451 => "Parameter Not Understood",
             453 => "Not Enough Bandwidth",
@@ -189,12 +194,17 @@ impl Headers {
 
     /// The first value under this key.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.iter().find(|(k, _)| k.eq_ignore_ascii_case(key)).map(|(_, value)| value)
+        self.iter()
+            .find(|(k, _)| k.eq_ignore_ascii_case(key))
+            .map(|(_, value)| value)
     }
 
     /// All values under this key.
     pub fn get_all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> + 'a {
-        self.0.iter().filter(move |(k, _)| k.eq_ignore_ascii_case(key)).map(|(_, v)| v.as_str())
+        self.0
+            .iter()
+            .filter(move |(k, _)| k.eq_ignore_ascii_case(key))
+            .map(|(_, v)| v.as_str())
     }
 
     /// Adds a header. Control characters are left out, so that no value can end its line.
@@ -257,7 +267,12 @@ pub struct Request {
 impl Request {
     /// A request without headers and body.
     pub fn new(method: Method, url: impl Into<String>) -> Request {
-        Request { method, url: url.into(), headers: Headers::new(), body: Bytes::new() }
+        Request {
+            method,
+            url: url.into(),
+            headers: Headers::new(),
+            body: Bytes::new(),
+        }
     }
 
     /// The bytes of the wire.
@@ -288,7 +303,12 @@ pub struct Response {
 impl Response {
     /// A response without headers and body.
     pub fn new(status: Status) -> Response {
-        Response { status, phrase: status.phrase().to_owned(), headers: Headers::new(), body: Bytes::new() }
+        Response {
+            status,
+            phrase: status.phrase().to_owned(),
+            headers: Headers::new(),
+            body: Bytes::new(),
+        }
     }
 
     /// The bytes of the wire.

@@ -90,7 +90,11 @@ impl Session {
             direction: Direction::SendRecv,
             formats: vec![format],
         });
-        Session { name: name.into(), control: "*".to_owned(), medias: medias.collect() }
+        Session {
+            name: name.into(),
+            control: "*".to_owned(),
+            medias: medias.collect(),
+        }
     }
 
     /// Parses a description.
@@ -103,7 +107,11 @@ impl Session {
         let mut direction = Direction::default();
         let mut media: Option<Draft> = None;
         let mut versioned = false;
-        for line in text.split(['\n', '\r', '\0']).map(str::trim).filter(|line| !line.is_empty()) {
+        for line in text
+            .split(['\n', '\r', '\0'])
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+        {
             let (kind, value) = line.split_once('=').ok_or(Error::Sdp)?;
             if !versioned && kind != "v" {
                 return Err(Error::Sdp);
@@ -123,7 +131,12 @@ impl Session {
                     }
                 }
                 // RFC 4566 section 5.3: a dash stands for no name.
-                ("s", None) => session.name = Some(value.trim()).filter(|name| *name != "-").unwrap_or_default().to_owned(),
+                ("s", None) => {
+                    session.name = Some(value.trim())
+                        .filter(|name| *name != "-")
+                        .unwrap_or_default()
+                        .to_owned()
+                }
                 _ => {}
             }
         }
@@ -203,7 +216,14 @@ impl Draft {
             }
         }
         let (control, rtpmaps, fmtps) = Default::default();
-        Ok(Draft { kind, control, direction, payload_types, rtpmaps, fmtps })
+        Ok(Draft {
+            kind,
+            control,
+            direction,
+            payload_types,
+            rtpmaps,
+            fmtps,
+        })
     }
 
     fn attribute(&mut self, attribute: &str) -> Result<(), Error> {
@@ -243,10 +263,19 @@ impl Draft {
                 Some(at) => self.rtpmaps.swap_remove(at).1,
                 None => {
                     let (clock_rate, channels) = static_clock(*payload_type).unwrap_or((DEFAULT_CLOCK_RATE, 1));
-                    Mapping { encoding: String::new(), clock_rate, channels }
+                    Mapping {
+                        encoding: String::new(),
+                        clock_rate,
+                        channels,
+                    }
                 }
             };
-            let fmtp = self.fmtps.iter().find(|(p, _)| p == payload_type).map(|(_, f)| f.clone()).unwrap_or_default();
+            let fmtp = self
+                .fmtps
+                .iter()
+                .find(|(p, _)| p == payload_type)
+                .map(|(_, f)| f.clone())
+                .unwrap_or_default();
             formats.push(Format {
                 kind: self.kind,
                 payload_type: *payload_type,
@@ -256,7 +285,12 @@ impl Draft {
                 fmtp,
             });
         }
-        Ok(Media { kind: self.kind, control: self.control, direction: self.direction, formats })
+        Ok(Media {
+            kind: self.kind,
+            control: self.control,
+            direction: self.direction,
+            formats,
+        })
     }
 }
 
@@ -273,7 +307,11 @@ impl Mapping {
         if encoding.is_empty() {
             return Err(Error::MediaFormat);
         }
-        Ok(Mapping { encoding: encoding.to_owned(), clock_rate: clock_rate.ok_or(Error::MediaFormat)?, channels })
+        Ok(Mapping {
+            encoding: encoding.to_owned(),
+            clock_rate: clock_rate.ok_or(Error::MediaFormat)?,
+            channels,
+        })
     }
 }
 
@@ -298,7 +336,10 @@ fn static_clock(payload_type: u8) -> Option<(u32, u8)> {
 impl fmt::Display for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = if self.name.is_empty() { "-" } else { &self.name };
-        write!(f, "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns={name}\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\n")?;
+        write!(
+            f,
+            "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns={name}\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\n"
+        )?;
         if !self.control.is_empty() {
             write!(f, "a=control:{}\r\n", self.control)?;
         }
@@ -322,7 +363,15 @@ impl fmt::Display for Media {
         if !self.control.is_empty() {
             write!(f, "a=control:{}\r\n", self.control)?;
         }
-        for Format { payload_type, encoding, clock_rate, channels, fmtp, .. } in &self.formats {
+        for Format {
+            payload_type,
+            encoding,
+            clock_rate,
+            channels,
+            fmtp,
+            ..
+        } in &self.formats
+        {
             if !encoding.is_empty() {
                 write!(f, "a=rtpmap:{payload_type} {encoding}/{clock_rate}")?;
                 if *channels != 1 {

@@ -120,7 +120,10 @@ impl Transport {
             // "RAW/RAW/UDP", "x-real-rdt/udp" and the like.
             _ => return Ok(None),
         };
-        let mut transport = Transport { profile, ..Transport::new(lower) };
+        let mut transport = Transport {
+            profile,
+            ..Transport::new(lower)
+        };
         for parameter in parameters {
             let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
             let value = value.trim().trim_matches('"');

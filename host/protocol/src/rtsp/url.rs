@@ -115,7 +115,9 @@ fn percent_decode(text: &str) -> Result<String, Error> {
             continue;
         }
         let mut nibble = || bytes.next().and_then(|b| char::from(b).to_digit(16));
-        let (Some(high), Some(low)) = (nibble(), nibble()) else { return Err(Error::Url) };
+        let (Some(high), Some(low)) = (nibble(), nibble()) else {
+            return Err(Error::Url);
+        };
         out.push(u8::try_from(high.wrapping_mul(16).wrapping_add(low)).map_err(|_| Error::Url)?);
     }
     String::from_utf8(out).map_err(|_| Error::Url)

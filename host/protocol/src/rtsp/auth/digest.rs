@@ -27,7 +27,9 @@ impl Algorithm {
 
     /// The algorithm of this name. The `-sess` forms are not known.
     pub fn from_name(name: &str) -> Option<Algorithm> {
-        [Algorithm::Md5, Algorithm::Sha256].into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
+        [Algorithm::Md5, Algorithm::Sha256]
+            .into_iter()
+            .find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
     }
 
     /// The hash of these parts with colons between them, as hexadecimal digits.
@@ -79,9 +81,14 @@ impl Digest {
         let first = algorithm.hash(&[user, &self.realm, secret]);
         let second = algorithm.hash(&[&self.method, &self.uri]);
         match &self.protection {
-            Some(Protection { count, client_nonce }) => {
-                algorithm.hash(&[&first, &self.nonce, &format!("{count:08x}"), client_nonce, "auth", &second])
-            }
+            Some(Protection { count, client_nonce }) => algorithm.hash(&[
+                &first,
+                &self.nonce,
+                &format!("{count:08x}"),
+                client_nonce,
+                "auth",
+                &second,
+            ]),
             None => algorithm.hash(&[&first, &self.nonce, &second]),
         }
     }
@@ -92,9 +99,11 @@ impl Digest {
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len().saturating_mul(2)), |mut out, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len().saturating_mul(2)), |mut out, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(out, "{byte:02x}");
+            out
+        })
 }

@@ -79,9 +79,16 @@ impl Authorization {
         let rest = rest.trim();
         match scheme.to_ascii_lowercase().as_str() {
             "basic" => {
-                let text = BASE64.decode(rest).ok().and_then(|b| String::from_utf8(b).ok()).ok_or(Error::Auth)?;
+                let text = BASE64
+                    .decode(rest)
+                    .ok()
+                    .and_then(|b| String::from_utf8(b).ok())
+                    .ok_or(Error::Auth)?;
                 let (user, password) = text.split_once(':').ok_or(Error::Auth)?;
-                Ok(Authorization::Basic { user: user.to_owned(), password: Secret::new(password) })
+                Ok(Authorization::Basic {
+                    user: user.to_owned(),
+                    password: Secret::new(password),
+                })
             }
             "bearer" if !rest.is_empty() => Ok(Authorization::Bearer(Secret::new(rest))),
             "digest" => {
@@ -155,7 +162,9 @@ impl Challenge {
                     protection: parameters
                         .get("qop")
                         .is_some_and(|qop| qop.split(',').any(|q| q.trim().eq_ignore_ascii_case("auth"))),
-                    stale: parameters.get("stale").is_some_and(|stale| stale.eq_ignore_ascii_case("true")),
+                    stale: parameters
+                        .get("stale")
+                        .is_some_and(|stale| stale.eq_ignore_ascii_case("true")),
                 }))
             }
             _ => Ok(None),
@@ -193,7 +202,10 @@ impl Parameters {
     }
 
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.iter().find(|(k, _)| k.eq_ignore_ascii_case(key)).map(|(_, v)| v.as_str())
+        self.0
+            .iter()
+            .find(|(k, _)| k.eq_ignore_ascii_case(key))
+            .map(|(_, v)| v.as_str())
     }
 
     fn need(&self, key: &str) -> Result<&str, Error> {
@@ -247,7 +259,12 @@ impl fmt::Display for Authorization {
             }
             Authorization::Bearer(token) => write!(f, "Bearer {}", token.expose()),
             Authorization::Digest(digest) => {
-                write!(f, "Digest username={}, realm={}", Quoted(&digest.user), Quoted(&digest.realm))?;
+                write!(
+                    f,
+                    "Digest username={}, realm={}",
+                    Quoted(&digest.user),
+                    Quoted(&digest.realm)
+                )?;
                 write!(f, ", nonce={}, uri={}", Quoted(&digest.nonce), Quoted(&digest.uri))?;
                 write!(f, ", response={}", Quoted(&digest.response))?;
                 if let Some(algorithm) = digest.algorithm {
@@ -270,7 +287,14 @@ impl fmt::Display for Challenge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Challenge::Basic { realm } => write!(f, "Basic realm={}", Quoted(realm)),
-            Challenge::Digest { realm, nonce, algorithm, opaque, protection, stale } => {
+            Challenge::Digest {
+                realm,
+                nonce,
+                algorithm,
+                opaque,
+                protection,
+                stale,
+            } => {
                 write!(f, "Digest realm={}, nonce={}", Quoted(realm), Quoted(nonce))?;
                 if let Some(algorithm) = algorithm {
                     write!(f, ", algorithm={}", algorithm.name())?;

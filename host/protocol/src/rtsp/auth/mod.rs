@@ -19,6 +19,9 @@ pub use digest::{Algorithm, Digest};
 pub use grammar::{Authorization, Challenge};
 pub use nonce::{Checked, Checker, NONCE_LIFE};
 
+pub(crate) use digest::hex;
+pub(crate) use nonce::keyed;
+
 /// Which ways to prove oneself a server offers, in which order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offers {
@@ -86,17 +89,26 @@ enum Proof {
 impl Credentials {
     /// A user's name with the password itself.
     pub fn with_password(user: impl Into<String>, password: Secret) -> Credentials {
-        Credentials { user: user.into(), proof: Proof::Password(password) }
+        Credentials {
+            user: user.into(),
+            proof: Proof::Password(password),
+        }
     }
 
     /// A bearer token (RFC 6750).
     pub fn with_token(token: Secret) -> Credentials {
-        Credentials { user: String::new(), proof: Proof::Token(token) }
+        Credentials {
+            user: String::new(),
+            proof: Proof::Token(token),
+        }
     }
 
     /// A digest whose nonce was checked.
     pub fn with_digest(digest: Digest) -> Credentials {
-        Credentials { user: digest.user.clone(), proof: Proof::Digest(Box::new(digest)) }
+        Credentials {
+            user: digest.user.clone(),
+            proof: Proof::Digest(Box::new(digest)),
+        }
     }
 
     /// Whether they prove that this user knows this secret. Takes as long for a wrong user as for a wrong secret.

@@ -47,7 +47,13 @@ pub enum Checked {
 impl Checker {
     /// A checker for a connection from `address` that was accepted at `now`. `seed` is random and this connection's own.
     pub fn new(now: Instant, seed: &[u8; 32], address: impl Into<String>, offers: Offers) -> Checker {
-        Checker { offers, key: keyed(seed, b"nonce"), address: address.into(), born: now, newest: None }
+        Checker {
+            offers,
+            key: keyed(seed, b"nonce"),
+            address: address.into(),
+            born: now,
+            newest: None,
+        }
     }
 
     /// Adds the challenges to a response with status 401.
@@ -72,7 +78,9 @@ impl Checker {
 
     /// Checks a request's `Authorization`.
     pub fn check(&mut self, now: Instant, request: &Request) -> Result<Checked, Error> {
-        let Some(value) = request.headers.get("authorization") else { return Ok(Checked::Absent) };
+        let Some(value) = request.headers.get("authorization") else {
+            return Ok(Checked::Absent);
+        };
         match Authorization::parse(value)? {
             Authorization::Basic { user, password } if self.offers.schemes.contains(&Scheme::Basic) => {
                 Ok(Checked::Present(Credentials::with_password(user, password)))
@@ -84,7 +92,10 @@ impl Checker {
                 if !self.offers.schemes.contains(&Scheme::Digest(algorithm)) || digest.realm != self.offers.realm {
                     return Ok(Checked::Again { stale: false });
                 }
-                let digest = Digest { method: request.method.name().to_owned(), ..digest };
+                let digest = Digest {
+                    method: request.method.name().to_owned(),
+                    ..digest
+                };
                 if !same_resource(&digest.uri, &request.url) {
                     return Err(Error::Auth);
                 }
@@ -99,7 +110,11 @@ impl Checker {
 
     /// Whether the nonce is ours, young, not older than one that was used already, and its count has risen.
     fn is_fresh(&mut self, now: Instant, digest: &Digest) -> bool {
-        let Some(time) = digest.nonce.get(..TIME_DIGITS).and_then(|t| u64::from_str_radix(t, 16).ok()) else {
+        let Some(time) = digest
+            .nonce
+            .get(..TIME_DIGITS)
+            .and_then(|t| u64::from_str_radix(t, 16).ok())
+        else {
             return false;
         };
         let ours = self.nonce(time).as_bytes().ct_eq(digest.nonce.as_bytes());
@@ -127,7 +142,13 @@ impl Checker {
 
     /// `time (8 bytes), HMAC(key, time, address) (16 bytes)`, in hexadecimal digits.
     fn nonce(&self, time: u64) -> String {
-        let hash = self.key.clone().chain_update(time.to_be_bytes()).chain_update(&self.address).finalize().into_bytes();
+        let hash = self
+            .key
+            .clone()
+            .chain_update(time.to_be_bytes())
+            .chain_update(&self.address)
+            .finalize()
+            .into_bytes();
         let kept: Vec<u8> = hash.into_iter().take(HASH_BYTES).collect();
         format!("{time:0width$x}{}", hex(&kept), width = TIME_DIGITS)
     }

@@ -17,7 +17,7 @@ pub enum Output {
     /// Something happened. [`Event::Describe`], [`Event::Announce`], [`Event::Setup`], [`Event::Play`] and
     /// [`Event::Record`] wait for an answer; the connection parses nothing further until it has one.
     Event(Event),
-    /// Everything was said: flush, close the socket, stop polling.
+    /// Everything was said: flush, close the socket, stop polling. A session that there was is over too.
     Close(Reason),
     /// Nothing more to do before this instant, unless bytes arrive.
     WaitUntil(Instant),
@@ -67,6 +67,12 @@ pub struct Ask {
     pub credentials: Option<Credentials>,
     /// The value of `User-Agent`.
     pub user_agent: Option<String>,
+}
+
+impl Ask {
+    pub(super) fn stream(&self) -> (String, String) {
+        (self.path.clone(), self.query.clone())
+    }
 }
 
 /// One media's SETUP.
@@ -160,7 +166,7 @@ pub enum State {
 }
 
 /// Why a connection is closed by the machine.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Reason {
     /// The peer broke the grammar or a bound of it.
