@@ -14,6 +14,11 @@ have() {
     command -v "$1" >/dev/null 2>&1
 }
 
+case "${WASMTX_WASM_TOOLCHAIN:=auto}" in
+    auto | rustup | debian) ;;
+    *) die "WASMTX_WASM_TOOLCHAIN is rustup, debian or auto, not '$WASMTX_WASM_TOOLCHAIN'" ;;
+esac
+
 # The toolchain behind `cargo` has a standard library for the guests' target.
 rustup_target_ready() {
     local sysroot
@@ -28,10 +33,9 @@ debian_wasm_ready() {
 
 # Prints `rustup` or `debian`, or nothing when neither is ready. WASMTX_WASM_TOOLCHAIN chooses one of them.
 wasm_toolchain() {
-    case "${WASMTX_WASM_TOOLCHAIN:-auto}" in
-        auto) if rustup_target_ready; then echo rustup; elif debian_wasm_ready; then echo debian; fi ;;
-        rustup) if rustup_target_ready; then echo rustup; fi ;;
-        debian) if debian_wasm_ready; then echo debian; fi ;;
-        *) die "WASMTX_WASM_TOOLCHAIN is rustup, debian or auto" ;;
-    esac
+    if [ "$WASMTX_WASM_TOOLCHAIN" != debian ] && rustup_target_ready; then
+        echo rustup
+    elif [ "$WASMTX_WASM_TOOLCHAIN" != rustup ] && debian_wasm_ready; then
+        echo debian
+    fi
 }

@@ -1,0 +1,20 @@
+# docker build -t wasmtx . && docker run --rm --network host wasmtx
+FROM rust:1.95-bookworm AS build
+WORKDIR /src
+COPY . .
+RUN make build
+
+FROM debian:12-slim
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --system --home-dir /var/lib/wasmtx --create-home wasmtx
+COPY --from=build /src/target/release/wasmtx /usr/local/bin/wasmtx
+COPY mediamtx.yml /etc/wasmtx/mediamtx.yml
+USER wasmtx
+# State and relative paths of the configuration live here.
+WORKDIR /var/lib/wasmtx
+# RTSP, RTSPS, RTP and RTCP over UDP, metrics, API.
+EXPOSE 8554 8322 8000/udp 8001/udp 9998 9997
+ENTRYPOINT ["wasmtx"]
+CMD ["/etc/wasmtx/mediamtx.yml"]

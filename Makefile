@@ -1,0 +1,62 @@
+# `make run` and `make test` are all that a fresh Debian 12 with cargo and make needs. What is missing is installed first, in one line that says why.
+
+# Nothing is built twice in CI, so what incremental builds write is wasted there.
+ifeq ($(CI),true)
+export CARGO_INCREMENTAL := 0
+endif
+
+# The guests have a workspace and a target directory of their own.
+GUESTS := cd plugins && cargo
+GUEST_TARGET := --target-dir ../target/guests
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test check plugins e2e bench fuzz example setup clean
+
+help: ## this list
+	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+
+run: plugins ## build and serve with mediamtx.yml
+	cargo run --release --package wasmtx -- mediamtx.yml
+
+build: plugins ## target/release/wasmtx
+	cargo build --release --package wasmtx
+
+test: plugins ## everything that .ci/run trusts, real players included
+	@scripts/setup test
+	$(GUESTS) test --workspace $(GUEST_TARGET)
+	cargo build --workspace
+	cargo test --workspace
+
+check: plugins ## format, lints and documents, warnings as errors
+	@scripts/setup check
+	cargo fmt --all --check
+	$(GUESTS) fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	$(GUESTS) clippy --workspace --all-targets $(GUEST_TARGET) -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
+	$(GUESTS) doc --package wasmtx-plugin --no-deps --quiet $(GUEST_TARGET)
+	for script in scripts/* .ci/run; do bash -n "$$script" || exit 1; done
+
+plugins: setup ## the guests: target/plugins/*.wasm
+	@scripts/plugins
+
+e2e: plugins ## real players only
+	@scripts/setup test
+	cargo test --package wasmtx-tests
+
+bench: plugins ## figures, each beside its reference
+	@scripts/bench
+
+fuzz: ## one target for a minute: make fuzz T=rtsp
+	@scripts/fuzz $(T)
+
+example: plugins ## serve with an example: make example E=custom-auth
+	$(if $(wildcard examples/$(E)/mediamtx.yml),,$(error say which with E=…, one of: $(notdir $(wildcard examples/*))))
+	cargo run --release --package wasmtx -- examples/$(E)/mediamtx.yml
+
+setup: ## install what is missing
+	@scripts/setup
+
+clean: ## remove what was built
+	cargo clean
+	rm -rf target/guests target/plugins
