@@ -23,7 +23,11 @@ impl Plugin for Door {
 
 impl Auth for Door {
     fn check(&mut self, request: Request) -> Decision {
-        let at_home = request.client.address.parse().is_ok_and(|address: IpAddr| address.is_loopback());
+        let at_home = request
+            .client
+            .address
+            .parse()
+            .is_ok_and(|address: IpAddr| address.is_loopback());
         let guest = self.guests.iter().find(|(name, password)| verify(name, password));
         match (request.action, guest) {
             (Action::Publish, _) if at_home => Decision::allow(),
@@ -46,7 +50,10 @@ mod tests {
         let mut door: Door = configure(r#"{"guests":{"ada":"engine"}}"#).unwrap();
         assert_eq!(door.check(request(Action::Read, "hall")), Denial::Credentials.into());
         set_proof("ada", "engine");
-        assert_eq!(door.check(request(Action::Read, "hall")), Permit::default().identity("ada").into());
+        assert_eq!(
+            door.check(request(Action::Read, "hall")),
+            Permit::default().identity("ada").into()
+        );
 
         let mut publish = request(Action::Publish, "hall");
         assert_eq!(door.check(publish.clone()), Denial::NotAllowed.into());
