@@ -1,6 +1,7 @@
 //! RTSP 1.0 (RFC 2326): messages, SDP, authentication, the session machines of both sides.
 
 pub mod auth;
+pub mod client;
 mod decode;
 mod error;
 pub mod headers;
