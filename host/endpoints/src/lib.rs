@@ -3,7 +3,9 @@
 //! Drivers of the machines in `protocol` (one loop each: read, handle, drain, write, sleep until the deadline), sources
 //! that the server fetches itself, external commands, and what every listener shares: TLS, the clock.
 
+pub mod bind;
 mod clock;
+mod datagrams;
 pub mod hooks;
 pub mod http;
 pub mod keeper;

@@ -6,7 +6,7 @@ use std::{
         Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -38,6 +38,8 @@ pub struct PathConfig {
     pub limits: Limits,
     /// Trust the sender's wall clock (`useAbsoluteTimestamp`) instead of estimating by ours.
     pub absolute_timestamp: bool,
+    /// Frames that come within this time go out with one write (`writeMergeWindow`); zero: at once.
+    pub write_merge_window: Duration,
     /// The plugin chain; `None` when there are no filters.
     pub stages: Option<Arc<dyn Stages>>,
 }

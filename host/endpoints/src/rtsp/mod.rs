@@ -1,5 +1,14 @@
-//! RTSP and RTSPS servers.
+//! RTSP and RTSPS servers: one task per connection, all the words in `protocol::rtsp`.
 
+mod access;
+mod connection;
+mod play;
+mod ports;
+mod record;
 mod registry;
+mod server;
+mod stream;
+mod wire;
 
 pub use registry::{Conn, Counter, Details, Registry, Session, State, Traffic};
+pub use server::{Config, Server, Transports};

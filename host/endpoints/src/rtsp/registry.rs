@@ -122,7 +122,7 @@ pub struct Session {
     /// What flowed.
     pub traffic: Traffic,
     /// Notified to end the session.
-    pub(crate) kick: Notify,
+    pub(crate) kick: Arc<Notify>,
 }
 
 /// All connections and sessions of the RTSP and RTSPS servers. Cheap to clone.

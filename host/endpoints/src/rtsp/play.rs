@@ -1,0 +1,186 @@
+//! The reading side of a session: frames out of the hub, packets out of the server.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use wasmtx_hub::{CloseReason, Drained, Entry, Lane, Reader};
+use wasmtx_protocol::rtsp::server::PlayInfo;
+
+use super::{
+    ports::Delivery,
+    registry::Traffic,
+    stream::Outgoing,
+    wire::{RtpForm, Wire, default_channel},
+};
+use crate::wall_clock;
+
+/// Taken from the ring at one wake, at most.
+const FRAMES: usize = 256;
+/// Taken from the ring at one wake, about.
+const BYTES: usize = 1 << 20;
+/// Time between two sender reports of a media.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
+
+/// How one media travels to this reader.
+pub(super) enum Way {
+    Tcp { rtp: u8, rtcp: u8 },
+    Udp(Delivery),
+}
+
+/// The ways of a session's medias, by the number of the media.
+pub(super) type Ways = Vec<Option<Way>>;
+
+/// A reader that plays.
+pub(super) struct Playing {
+    reader: Reader,
+    lane: Arc<Lane<RtpForm>>,
+    entries: Vec<Arc<Entry>>,
+    wires: Vec<Arc<Wire>>,
+    /// There may be frames in the ring that were not taken yet.
+    pub(super) pending: bool,
+    /// `writeMergeWindow`: frames that come within it go out together.
+    merge: Duration,
+    hold_until: Option<Instant>,
+    next_report: Instant,
+}
+
+impl Playing {
+    pub(super) fn new(now: Instant, reader: Reader, lane: Arc<Lane<RtpForm>>) -> Playing {
+        let merge = reader.path().config().write_merge_window;
+        Playing {
+            reader,
+            lane,
+            entries: Vec::new(),
+            wires: Vec::new(),
+            pending: true,
+            merge,
+            hold_until: None,
+            next_report: now,
+        }
+    }
+
+    pub(super) fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Waits until there is something to take. Cancel safe.
+    pub(super) async fn news(&mut self) {
+        if let Some(until) = self.hold_until {
+            tokio::time::sleep_until(until.into()).await;
+        }
+        self.reader.wait().await;
+    }
+
+    /// Takes what is there, and says where it begins, media by media.
+    pub(super) fn begin(&mut self, ways: &Ways) -> Vec<PlayInfo> {
+        let mut lost = 0;
+        self.reader.drain(FRAMES, BYTES, &mut self.entries, &mut lost);
+        self.lane.wires(&self.entries, &mut self.wires);
+        let medias = ways.iter().enumerate().filter(|(_, way)| way.is_some());
+        let infos = medias.filter_map(|(media, _)| {
+            let first = self.wires.iter().filter(|wire| wire.media == media).find_map(|wire| wire.packets.as_ref());
+            let info = match first {
+                Some(packets) => PlayInfo { media, sequence: packets.first_sequence(), timestamp: Some(packets.timestamp()) },
+                None => {
+                    let sequence = self.lane.with(|form| form.next_sequence(media))?;
+                    PlayInfo { media, sequence, timestamp: None }
+                }
+            };
+            Some(info)
+        });
+        infos.collect()
+    }
+
+    /// Takes what is there and hands it on: into `outgoing` for TCP, to the network for UDP. Answers why the stream is
+    /// over, once its last frame was taken.
+    pub(super) async fn fill(
+        &mut self,
+        now: Instant,
+        ways: &Ways,
+        outgoing: &mut Outgoing,
+        traffic: &Traffic,
+    ) -> io::Result<Option<CloseReason>> {
+        let mut lost = 0;
+        let mut ended = None;
+        self.pending = false;
+        match self.reader.drain(FRAMES, BYTES, &mut self.entries, &mut lost) {
+            Drained::More => self.pending = true,
+            Drained::Empty => {}
+            Drained::Ended(reason) => ended = Some(reason),
+        }
+        let known = self.wires.len();
+        self.lane.wires(&self.entries[known.min(self.entries.len())..], &mut self.wires);
+        self.hold_until = (!self.merge.is_zero() && !self.pending).then(|| now + self.merge);
+        if lost > 0 {
+            traffic.outbound_rtp_packets_discarded.add(lost);
+        }
+        let mut bytes = 0;
+        let mut packets = 0;
+        for wire in &self.wires {
+            let (Some(packed), Some(Some(way))) = (&wire.packets, ways.get(wire.media)) else { continue };
+            packets += u64::from(packed.count());
+            match way {
+                Way::Tcp { rtp, .. } if *rtp == default_channel(wire.media) => {
+                    bytes += packed.interleaved().len();
+                    outgoing.push(packed.interleaved().clone());
+                }
+                Way::Tcp { rtp, .. } => {
+                    for packet in packed.packets() {
+                        bytes += packet.len();
+                        outgoing.push(interleaved_header(*rtp, packet.len()));
+                        outgoing.push(packet);
+                    }
+                }
+                Way::Udp(delivery) => {
+                    let all: Vec<Bytes> = packed.packets().collect();
+                    bytes += all.iter().map(Bytes::len).sum::<usize>();
+                    delivery.send_rtp(&all).await?;
+                }
+            }
+        }
+        self.wires.clear();
+        self.entries.clear();
+        let bytes = bytes as u64;
+        traffic.outbound_rtp_packets.add(packets);
+        traffic.outbound_bytes.add(bytes);
+        self.reader.path().counters.outbound_bytes.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
+        if now >= self.next_report {
+            self.report(now, ways, outgoing, traffic).await?;
+        }
+        Ok(ended)
+    }
+
+    async fn report(&mut self, now: Instant, ways: &Ways, outgoing: &mut Outgoing, traffic: &Traffic) -> io::Result<()> {
+        let wall = wall_clock();
+        for (media, way) in ways.iter().enumerate() {
+            let Some(way) = way else { continue };
+            let Some(report) = self.lane.with(|form| form.report(media, wall)) else { continue };
+            self.next_report = now + REPORT_EVERY;
+            traffic.outbound_rtcp_packets.add(1);
+            send_rtcp(way, report, outgoing).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Sends an RTCP compound the way its media travels.
+pub(super) async fn send_rtcp(way: &Way, packet: Bytes, outgoing: &mut Outgoing) -> io::Result<()> {
+    match way {
+        Way::Tcp { rtcp, .. } => {
+            outgoing.push(interleaved_header(*rtcp, packet.len()));
+            outgoing.push(packet);
+            Ok(())
+        }
+        Way::Udp(delivery) => delivery.send_rtcp(&packet).await,
+    }
+}
+
+/// RFC 2326 section 10.12.
+fn interleaved_header(channel: u8, len: usize) -> Bytes {
+    let len = u16::try_from(len).unwrap_or(u16::MAX).to_be_bytes();
+    BytesMut::from(&[b'$', channel, len[0], len[1]][..]).freeze()
+}

@@ -1,0 +1,277 @@
+//! The RTSP and RTSPS listeners.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+};
+use tokio_rustls::TlsAcceptor;
+use wasmtx_hub::{Gate, Hub};
+use wasmtx_protocol::rtsp::{
+    auth::{Offers, Scheme},
+    server::{Config as MachineConfig, Reason},
+};
+
+use super::{
+    connection::{self, End},
+    ports::Ports,
+    registry::Registry,
+    stream::Stream,
+};
+use crate::bind::{self, BindError};
+
+/// How the RTSP servers are set up.
+pub struct Config {
+    /// `rtspAddress`; `None` when only RTSPS is served.
+    pub address: Option<String>,
+    /// `rtspsAddress` and what it encrypts with.
+    pub encrypted: Option<(String, TlsAcceptor)>,
+    /// Which transports of `rtspTransports` are on.
+    pub transports: Transports,
+    /// `rtpAddress`.
+    pub rtp_address: String,
+    /// `rtcpAddress`.
+    pub rtcp_address: String,
+    /// `rtspAuthMethods` and `rtspDigestAlgorithms`, strongest first.
+    pub auth: Vec<Scheme>,
+    /// `readTimeout`.
+    pub read_timeout: Duration,
+    /// `writeTimeout`.
+    pub write_timeout: Duration,
+    /// `udpMaxPayloadSize`.
+    pub udp_max_payload: usize,
+    /// `udpReadBufferSize`; 0: the system's default.
+    pub udp_read_buffer: usize,
+    /// The most connections that are served at once.
+    pub max_connections: usize,
+}
+
+/// What clients may ask for in SETUP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transports {
+    /// RTP inside the RTSP connection.
+    pub tcp: bool,
+    /// RTP in datagrams.
+    pub udp: bool,
+}
+
+/// What every connection of both servers shares.
+pub(super) struct Shared {
+    pub(super) hub: Hub,
+    pub(super) gate: Arc<dyn Gate>,
+    pub(super) registry: Registry,
+    pub(super) transports: Transports,
+    pub(super) ports: Option<Arc<Ports>>,
+    pub(super) write_timeout: Duration,
+    pub(super) udp_max_payload: usize,
+    read_timeout: Duration,
+    auth: Vec<Scheme>,
+    logged: Mutex<HashMap<(IpAddr, &'static str), Instant>>,
+    open: AtomicUsize,
+}
+
+/// A session is over when nothing was heard for this long; clients are told (RFC 2326 section 12.37).
+const SESSION_TIMEOUT: Duration = Duration::from_secs(60);
+/// A TLS handshake takes no longer (limits.md "Deadlines").
+const TLS_DEADLINE: Duration = Duration::from_secs(5);
+/// The same complaint about the same address is logged once in this time.
+const LOG_EVERY: Duration = Duration::from_secs(60);
+/// Addresses remembered for that.
+const LOG_ADDRESSES: usize = 4_096;
+/// Pause after an error of accept(2): usually no file descriptor is free.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+impl Shared {
+    pub(super) fn machine_config(&self, remote: IpAddr) -> MachineConfig {
+        MachineConfig {
+            remote,
+            seed: rand::random(),
+            server: "wasmtx".to_owned(),
+            auth: Offers { realm: "wasmtx".to_owned(), schemes: self.auth.clone() },
+            session_timeout: SESSION_TIMEOUT,
+            read_timeout: self.read_timeout,
+        }
+    }
+
+    /// The session type of the API.
+    pub(super) fn kind(&self, encrypted: bool) -> &'static str {
+        if encrypted { "rtspsSession" } else { "rtspSession" }
+    }
+
+    /// Counts a connection that the machine closed, and names the reason for the log and the metric.
+    pub(super) fn blame(&self, _remote: IpAddr, reason: &Reason) -> &'static str {
+        let label = match reason {
+            Reason::Malformed(_) => "malformed",
+            Reason::FirstRequest => "first-request-timeout",
+            Reason::SlowRequest => "slow-request",
+            Reason::Idle => "idle",
+            Reason::NoMedia => "no-media",
+            Reason::Pipeline => "pipeline",
+            Reason::UnknownChannels => "unknown-channels",
+            _ => return "asked",
+        };
+        self.registry.count_refused(label);
+        label
+    }
+
+    /// Whether a complaint about an address is due.
+    pub(super) fn may_log(&self, remote: IpAddr, code: &'static str) -> bool {
+        let now = Instant::now();
+        let mut logged = self.logged.lock();
+        if logged.len() >= LOG_ADDRESSES {
+            logged.retain(|_, last| now.duration_since(*last) < LOG_EVERY);
+        }
+        let due = logged.get(&(remote, code)).is_none_or(|last| now.duration_since(*last) >= LOG_EVERY);
+        if due && logged.len() < LOG_ADDRESSES {
+            logged.insert((remote, code), now);
+        }
+        due
+    }
+}
+
+/// The RTSP servers, bound and serving. Dropping it stops them.
+pub struct Server {
+    /// The address of `rtspAddress` as it was bound.
+    pub address: Option<SocketAddr>,
+    /// The address of `rtspsAddress` as it was bound.
+    pub encrypted_address: Option<SocketAddr>,
+    /// The addresses of `rtpAddress` and `rtcpAddress` as they were bound.
+    pub datagram_addresses: Option<[SocketAddr; 2]>,
+    shared: Arc<Shared>,
+    stop: watch::Sender<bool>,
+    accepting: JoinSet<()>,
+}
+
+impl Server {
+    /// Binds every listener, then serves them.
+    ///
+    /// # Errors
+    /// [`BindError`] names the first address that cannot be had; none is served then.
+    pub fn start(config: Config, hub: Hub, gate: Arc<dyn Gate>, registry: Registry) -> Result<Server, BindError> {
+        let plain = config.address.as_deref().map(|address| bind::tcp("rtspAddress", address)).transpose()?;
+        let encrypted = match &config.encrypted {
+            Some((address, acceptor)) => Some((bind::tcp("rtspsAddress", address)?, acceptor.clone())),
+            None => None,
+        };
+        let wants_ports = config.transports.udp && plain.is_some();
+        let ports = wants_ports
+            .then(|| Ports::bind(&config.rtp_address, &config.rtcp_address, config.udp_read_buffer))
+            .transpose()?
+            .map(Arc::new);
+        let shared = Arc::new(Shared {
+            hub,
+            gate,
+            registry,
+            transports: config.transports,
+            ports,
+            write_timeout: config.write_timeout,
+            udp_max_payload: config.udp_max_payload,
+            read_timeout: config.read_timeout,
+            auth: config.auth,
+            logged: Mutex::default(),
+            open: AtomicUsize::new(0),
+        });
+        let mut server = Server {
+            address: plain.as_ref().and_then(|listener| listener.local_addr().ok()),
+            encrypted_address: encrypted.as_ref().and_then(|(listener, _)| listener.local_addr().ok()),
+            datagram_addresses: shared.ports.as_ref().and_then(|ports| ports.addresses().ok()),
+            shared,
+            stop: watch::Sender::new(false),
+            accepting: JoinSet::new(),
+        };
+        if let Some(listener) = plain {
+            let accept = accept(server.shared.clone(), listener, None, config.max_connections, server.stop.subscribe());
+            server.accepting.spawn(accept);
+        }
+        if let Some((listener, acceptor)) = encrypted {
+            let accept =
+                accept(server.shared.clone(), listener, Some(acceptor), config.max_connections, server.stop.subscribe());
+            server.accepting.spawn(accept);
+        }
+        Ok(server)
+    }
+
+    /// Datagrams that came from nobody who set up a session.
+    pub fn stray_datagrams(&self) -> u64 {
+        self.shared.ports.as_ref().map_or(0, |ports| ports.strangers())
+    }
+
+    /// Stops accepting and ends every connection.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        while self.accepting.join_next().await.is_some() {}
+    }
+}
+
+async fn accept(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    acceptor: Option<TlsAcceptor>,
+    max_connections: usize,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((socket, _)) if shared.open.load(Ordering::Relaxed) >= max_connections => {
+                    shared.registry.count_refused("too-many-connections");
+                    drop(socket);
+                }
+                Ok((socket, remote)) => {
+                    shared.open.fetch_add(1, Ordering::Relaxed);
+                    connections.spawn(serve(shared.clone(), socket, remote, acceptor.clone()));
+                }
+                Err(error) => {
+                    tracing::error!(code = "accept", "[RTSP] cannot accept connections: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            Some(_) = connections.join_next() => {
+                shared.open.fetch_sub(1, Ordering::Relaxed);
+            }
+            // The only news is the stop, or that the server is gone.
+            _ = stop.changed() => break,
+        }
+    }
+    connections.shutdown().await;
+}
+
+async fn serve(shared: Arc<Shared>, socket: TcpStream, remote: SocketAddr, acceptor: Option<TlsAcceptor>) {
+    let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+    let prepare = || -> io::Result<SocketAddr> {
+        socket.set_nodelay(true)?;
+        let local = socket.local_addr()?;
+        Ok(SocketAddr::new(local.ip().to_canonical(), local.port()))
+    };
+    let Ok(local) = prepare() else { return };
+    let encrypted = acceptor.is_some();
+    let stream = match acceptor {
+        None => Stream::Tcp(socket),
+        Some(acceptor) => match tokio::time::timeout(TLS_DEADLINE, acceptor.accept(socket)).await {
+            Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
+            Ok(Err(error)) => {
+                shared.registry.count_refused("tls");
+                tracing::info!(%remote, code = "tls", "[RTSPS] no encrypted connection: {error}");
+                return;
+            }
+            Err(_) => {
+                shared.registry.count_refused("tls-timeout");
+                return;
+            }
+        },
+    };
+    let _: End = connection::serve(shared, stream, local, remote, encrypted).await;
+}

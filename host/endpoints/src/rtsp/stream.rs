@@ -1,0 +1,170 @@
+//! The socket of a connection, and what waits to be written to it.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::server::TlsStream;
+
+/// Plain or encrypted.
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
+/// Shares of shared buffers, to be written in order. Filled only when empty, so a reader that does not read holds one
+/// wake's worth and no more.
+#[derive(Default)]
+pub(super) struct Outgoing {
+    parts: VecDeque<Bytes>,
+}
+
+/// Slices given to one vectored write; the system takes up to 1,024.
+const SLICES: usize = 64;
+/// Read at once from a client that publishes: tens of RTP packets.
+const READ_MEDIA: usize = 64 << 10;
+/// Read at once from anybody else, through the stack: idle readers hold no buffer.
+const READ_REQUESTS: usize = 4 << 10;
+
+/// What the socket did.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Io {
+    /// So many bytes came in; 0: the peer is done.
+    Read(usize),
+    /// So many bytes went out.
+    Written(usize),
+}
+
+impl Outgoing {
+    pub(super) fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    pub(super) fn push(&mut self, part: Bytes) {
+        if !part.is_empty() {
+            self.parts.push_back(part);
+        }
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        while let Some(part) = self.parts.front_mut() {
+            if written < part.len() {
+                part.advance(written);
+                return;
+            }
+            written -= part.len();
+            self.parts.pop_front();
+        }
+    }
+}
+
+impl Stream {
+    /// Writes what waits and reads what is there, whichever comes first. Cancel safe.
+    pub(super) async fn ready(&mut self, input: &mut BytesMut, wants_input: bool, media: bool, outgoing: &mut Outgoing) -> io::Result<Io> {
+        std::future::poll_fn(|cx| {
+            if !outgoing.is_empty()
+                && let Poll::Ready(written) = self.poll_write(cx, outgoing)
+            {
+                return Poll::Ready(written.map(Io::Written));
+            }
+            if !wants_input {
+                return Poll::Pending;
+            }
+            let read = if media { self.poll_read_media(cx, input) } else { self.poll_read_requests(cx, input) };
+            read.map_ok(Io::Read)
+        })
+        .await
+    }
+
+    /// Writes as much as the socket takes at once; 0 when it takes nothing. The task is woken when it takes more.
+    pub(super) async fn write_now(&mut self, outgoing: &mut Outgoing) -> io::Result<usize> {
+        std::future::poll_fn(|cx| match self.poll_write(cx, outgoing) {
+            Poll::Ready(written) => Poll::Ready(written),
+            Poll::Pending => Poll::Ready(Ok(0)),
+        })
+        .await
+    }
+
+    /// Writes everything that waits and says goodbye; for the last answer before the end.
+    pub(super) async fn finish(&mut self, outgoing: &mut Outgoing) -> io::Result<()> {
+        while !outgoing.is_empty() {
+            std::future::poll_fn(|cx| self.poll_write(cx, outgoing)).await?;
+        }
+        std::future::poll_fn(|cx| match self {
+            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
+        })
+        .await
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, outgoing: &mut Outgoing) -> Poll<io::Result<usize>> {
+        let mut total = 0;
+        while !outgoing.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let used = outgoing.parts.len().min(SLICES);
+            for (slice, part) in slices.iter_mut().zip(&outgoing.parts) {
+                *slice = IoSlice::new(part);
+            }
+            let slices = &slices[..used];
+            let written = match self {
+                Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+                Stream::Tls(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
+            };
+            match written {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(written)) => {
+                    outgoing.advance(written);
+                    total += written;
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending if total > 0 => break,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        self.poll_flush(cx)?;
+        Poll::Ready(Ok(total))
+    }
+
+    /// TLS keeps whole records back; what cannot be sent now goes with the next write.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self {
+            Stream::Tcp(_) => Ok(()),
+            Stream::Tls(stream) => match Pin::new(&mut **stream).poll_flush(cx) {
+                Poll::Ready(flushed) => flushed,
+                Poll::Pending => Ok(()),
+            },
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
+        }
+    }
+
+    fn poll_read_requests(&mut self, cx: &mut Context<'_>, input: &mut BytesMut) -> Poll<io::Result<usize>> {
+        let mut space = [0; READ_REQUESTS];
+        let mut buf = ReadBuf::new(&mut space);
+        std::task::ready!(self.poll_read(cx, &mut buf))?;
+        input.extend_from_slice(buf.filled());
+        Poll::Ready(Ok(buf.filled().len()))
+    }
+
+    fn poll_read_media(&mut self, cx: &mut Context<'_>, input: &mut BytesMut) -> Poll<io::Result<usize>> {
+        input.reserve(READ_MEDIA);
+        // The driver hands out shares of this buffer: packets are not copied again on their way to the depacketiser.
+        match self {
+            Stream::Tcp(stream) => tokio_util::io::poll_read_buf(Pin::new(stream), cx, input),
+            Stream::Tls(stream) => tokio_util::io::poll_read_buf(Pin::new(&mut **stream), cx, input),
+        }
+    }
+}
