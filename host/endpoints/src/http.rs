@@ -1,1 +1,314 @@
-//! HTTP listeners.
+//! HTTP listeners: one loop around hyper, so that every HTTP server of ours has the same bounds.
+//!
+//! hyper and not `axum::serve`, because the bounds before a handler runs (time for the head, its size, the TLS
+//! handshake, connections per address) are set on the connection. Routes come as an [`axum::Router`]; each request
+//! carries a [`Peer`].
+
+mod limits;
+mod stall;
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    http::{HeaderValue, Request, Response, StatusCode, header},
+};
+use hyper::{body::Incoming, server::conn::http1, service::Service};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, UnixListener},
+    sync::watch,
+    task::JoinSet,
+};
+use tokio_rustls::TlsAcceptor;
+
+use crate::bind::{self, BindError};
+use limits::{Admission, Slot};
+pub use limits::{Limits, Refused};
+use stall::Stalled;
+
+/// The value of `Server`.
+const PRODUCT: HeaderValue = HeaderValue::from_static("wasmtx");
+/// What is offered by ALPN. HTTP/2 brings its own ways to flood a server and nothing that these routes need.
+pub const PROTOCOLS: &[&[u8]] = &[b"http/1.1"];
+/// Pause after the system had no descriptor left for a connection.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(10);
+/// At a graceful stop requests that are being answered get this long.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Who sent a request; an extension of every request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The other end of the connection, before any proxy's word. The loopback address for a Unix socket, whose file
+    /// permissions said who may connect.
+    pub address: IpAddr,
+    /// Whether the connection is encrypted.
+    pub encrypted: bool,
+}
+
+/// A bound HTTP listener.
+#[derive(Debug)]
+pub struct Server {
+    socket: Socket,
+    limits: Arc<Admission>,
+    tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+}
+
+impl Server {
+    /// Listens on `address`, the value of `key`: `:9997`, `127.0.0.1:0`, or `unix:///run/api.sock`.
+    ///
+    /// # Errors
+    /// [`BindError`] names the key and the address.
+    pub fn bind(
+        key: &'static str,
+        address: &str,
+        limits: Limits,
+        tls: Option<Arc<rustls::ServerConfig>>,
+    ) -> Result<Server, BindError> {
+        let socket = match address.strip_prefix("unix://") {
+            Some(path) => {
+                let path = PathBuf::from(path);
+                let listener = bind_unix(&path);
+                let blame = |source| BindError {
+                    key,
+                    address: address.to_owned(),
+                    source,
+                    holder: None,
+                };
+                Socket::Unix(listener.map_err(blame)?, path)
+            }
+            None => Socket::Tcp(bind::tcp(key, address)?),
+        };
+        Ok(Server {
+            socket,
+            limits: Admission::new(limits),
+            tls,
+        })
+    }
+
+    /// Where it listens, with the port that the system chose; as text, since it may be a file.
+    pub fn local_address(&self) -> String {
+        match &self.socket {
+            Socket::Tcp(listener) => listener
+                .local_addr()
+                .map_or_else(|error| error.to_string(), |a| a.to_string()),
+            Socket::Unix(_, path) => format!("unix://{}", path.display()),
+        }
+    }
+
+    /// How many connections were refused or closed for each reason that is the client's doing. Stays readable while
+    /// the server runs.
+    pub fn refused(&self) -> Refused {
+        Refused(self.limits.clone())
+    }
+
+    /// Serves until `stop` says true or its sender is gone; then takes no more connections and gives requests that are
+    /// being answered a moment to end.
+    pub async fn serve(self, router: Router, mut stop: watch::Receiver<bool>) {
+        let mut connections = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                () = stopped(&mut stop) => break,
+                Some(_) = connections.join_next() => continue,
+                accepted = self.socket.accept() => accepted,
+            };
+            let (stream, address) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    self.limits.count("accept");
+                    if is_exhausted(&error) {
+                        tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                    }
+                    continue;
+                }
+            };
+            let Some(slot) = self.limits.admit(address) else {
+                continue;
+            };
+            let connection = Connection {
+                slot,
+                router: router.clone(),
+                stop: stop.clone(),
+            };
+            connections.spawn(connection.run(stream, self.tls.clone().map(TlsAcceptor::from)));
+        }
+        let Server { socket, .. } = self;
+        drop(socket);
+        let all = async { while connections.join_next().await.is_some() {} };
+        // What is not done by then is cut off with the set.
+        let _ = tokio::time::timeout(GOODBYE, all).await;
+    }
+}
+
+/// Waits for the end, without holding on to the watch.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+fn is_exhausted(error: &io::Error) -> bool {
+    !matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+    )
+}
+
+/// A socket file that nobody listens on is what a killed process leaves behind: it is replaced.
+fn bind_unix(path: &PathBuf) -> io::Result<UnixListener> {
+    match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => match std::os::unix::net::UnixStream::connect(path) {
+            Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
+                std::fs::remove_file(path)?;
+                UnixListener::bind(path)
+            }
+            _ => Err(error),
+        },
+        other => other,
+    }
+}
+
+impl Socket {
+    async fn accept(&self) -> io::Result<(Box<dyn Stream>, IpAddr)> {
+        Ok(match self {
+            Socket::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                // Answers are written at once and in whole.
+                stream.set_nodelay(true)?;
+                (Box::new(stream), canonical(address))
+            }
+            Socket::Unix(listener, _) => (Box::new(listener.accept().await?.0), Ipv4Addr::LOCALHOST.into()),
+        })
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let Socket::Unix(_, path) = self {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// IPv4 as IPv4, though it came through a socket for both.
+fn canonical(address: SocketAddr) -> IpAddr {
+    address.ip().to_canonical()
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// One connection, from its first byte to its end.
+struct Connection {
+    slot: Slot,
+    router: Router,
+    stop: watch::Receiver<bool>,
+}
+
+impl Connection {
+    async fn run(self, stream: Box<dyn Stream>, tls: Option<TlsAcceptor>) {
+        let limits = &self.slot.admission().limits;
+        let stream = Stalled::new(stream, limits.write_stall);
+        let Some(tls) = tls else {
+            return self.serve(stream, false).await;
+        };
+        let Some(turn) = self.slot.admission().handshake() else {
+            return;
+        };
+        match tokio::time::timeout(limits.tls_handshake, tls.accept(stream)).await {
+            Ok(Ok(stream)) => {
+                drop(turn);
+                self.serve(stream, true).await;
+            }
+            Ok(Err(_)) => self.slot.admission().count("tls"),
+            Err(_) => self.slot.admission().count("tls-timeout"),
+        }
+    }
+
+    async fn serve(mut self, stream: impl AsyncRead + AsyncWrite + Unpin, encrypted: bool) {
+        let peer = Peer {
+            address: self.slot.address(),
+            encrypted,
+        };
+        let limits = self.slot.admission().limits.clone();
+        let routes = TowerToHyperService::new(self.router);
+        let answer = hyper::service::service_fn(|mut request: Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            let fits = fits(&request, limits.body);
+            let answered = fits.then(|| routes.call(request));
+            async move {
+                let mut response = match answered {
+                    Some(answered) => answered.await?,
+                    None => too_large(),
+                };
+                response.headers_mut().insert(header::SERVER, PRODUCT);
+                Ok::<_, std::convert::Infallible>(response)
+            }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.head_time)
+            .max_buf_size(limits.head)
+            .max_headers(limits.headers)
+            .serve_connection(TokioIo::new(stream), answer);
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stopped(&mut self.stop) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            self.slot.admission().count(reason(&error));
+        }
+    }
+}
+
+/// Whether the announced body is within bounds. One of unknown length is bounded where it is read.
+fn fits(request: &Request<Incoming>, max: u64) -> bool {
+    let length = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    length.is_none_or(|length| length <= max)
+}
+
+fn too_large() -> Response<axum::body::Body> {
+    let mut response = Response::new(axum::body::Body::empty());
+    *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
+    response
+        .headers_mut()
+        .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// Why a connection broke, in a word for the metrics.
+fn reason(error: &hyper::Error) -> &'static str {
+    if error.is_timeout() {
+        "timeout"
+    } else if error.is_parse_too_large() {
+        "head-too-large"
+    } else if error.is_parse() {
+        "malformed"
+    } else {
+        "broken"
+    }
+}
+
+#[cfg(test)]
+mod tests;
