@@ -19,6 +19,16 @@ case "${WASMTX_WASM_TOOLCHAIN:=auto}" in
     *) die "WASMTX_WASM_TOOLCHAIN is rustup, debian or auto, not '$WASMTX_WASM_TOOLCHAIN'" ;;
 esac
 
+# As `rust-version` in Cargo.toml.
+OLDEST_CARGO=1.95
+
+# recent_cargo CARGO: it is there and new enough.
+recent_cargo() {
+    local version
+    version=$("$1" --version 2>/dev/null | cut -d' ' -f2)
+    [ -n "$version" ] && [ "$(printf '%s\n' "$OLDEST_CARGO" "$version" | sort -V | head -n1)" = "$OLDEST_CARGO" ]
+}
+
 # The toolchain behind `cargo` has a standard library for the guests' target.
 rustup_target_ready() {
     local sysroot
@@ -27,7 +37,7 @@ rustup_target_ready() {
 
 # Debian's rustc-web, cargo-web, rust-web-src and lld-19 are there; the standard library is then built from source.
 debian_wasm_ready() {
-    [ -x /usr/bin/cargo ] && [ -x /usr/bin/rustc ] && have wasm-ld-19 &&
+    recent_cargo /usr/bin/cargo && [ -x /usr/bin/rustc ] && have wasm-ld-19 &&
         [ -f "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src/rust/library/Cargo.lock" ]
 }
 
