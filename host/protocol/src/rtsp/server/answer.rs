@@ -31,19 +31,17 @@ impl Connection {
     /// Answers [`super::Event::Describe`]. Medias are given the controls `trackID=0`, `trackID=1` and so on, which is
     /// what [`super::Setup::media`] counts by.
     pub fn accept_describe(&mut self, description: &sdp::Session) {
-        let Some(open) = self.take_open(|question| matches!(question, Question::Describe)) else {
+        let Some(open) = self.take_open(|question| matches!(question, Question::Describe { .. })) else {
             return;
         };
+        if let Question::Describe { stream } = open.question {
+            self.described = Some(stream);
+        }
         let mut description = description.clone();
         for (number, media) in description.medias.iter_mut().enumerate() {
             media.control = format!("{TRACK_CONTROL}{number}");
         }
-        // Clients append a control to this as it is, query or not; see `Url`.
-        let base = if open.url.ends_with('/') {
-            open.url
-        } else {
-            format!("{}/", open.url)
-        };
+        let base = content_base(&open.url);
         let headers = Headers::new()
             .with("Content-Base", base)
             .with("Content-Type", "application/sdp");
@@ -194,6 +192,19 @@ impl Connection {
             .finalize()
             .into_bytes();
         hex(hash.get(..SESSION_ID_BYTES).unwrap_or_default())
+    }
+}
+
+/// What the controls of a description are relative to. The slash ends the path, not the query: FFmpeg and live555 append
+/// a control to the text as it is, GStreamer resolves it as RFC 3986 says and would lose the path's last segment.
+fn content_base(url: &str) -> String {
+    let (path, query) = url
+        .split_once('?')
+        .map_or((url, None), |(path, query)| (path, Some(query)));
+    let slash = if path.ends_with('/') { "" } else { "/" };
+    match query {
+        Some(query) => format!("{path}{slash}?{query}"),
+        None => format!("{path}{slash}"),
     }
 }
 

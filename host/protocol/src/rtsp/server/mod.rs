@@ -69,6 +69,8 @@ pub struct Connection {
     /// A question was answered since the time was last told. Its deciding may have taken long, while the peer waited for
     /// us: its silence counts from the next time that is told.
     answered: bool,
+    /// The stream, its path and its query, that was described last.
+    described: Option<(String, String)>,
     session: Option<Session>,
     /// Sessions made so far, so that no two get one id.
     sessions: u64,
@@ -107,6 +109,7 @@ impl Connection {
             waiting: VecDeque::new(),
             open: None,
             answered: false,
+            described: None,
             session: None,
             sessions: 0,
             closing: None,
@@ -366,5 +369,7 @@ impl Connection {
     }
 }
 
+#[cfg(test)]
+mod replay_tests;
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,9 @@ const LOWEST_CLIENT_PORT: u16 = 1_024;
 /// What the driver was asked, with what the answer needs. A `stream` is its path, decoded, and its query.
 #[derive(Debug)]
 pub(super) enum Question {
-    Describe,
+    Describe {
+        stream: (String, String),
+    },
     Announce {
         stream: (String, String),
         announced: Announced,
@@ -162,7 +164,10 @@ impl Connection {
             return Err(Status::METHOD_NOT_VALID_IN_THIS_STATE.into());
         }
         let ask = self.ask(request, &Url::parse(&request.url)?)?;
-        Ok(Outcome::Ask(Question::Describe, Event::Describe(ask)))
+        Ok(Outcome::Ask(
+            Question::Describe { stream: ask.stream() },
+            Event::Describe(ask),
+        ))
     }
 
     fn decide_announce(&mut self, request: &Request) -> Result<Outcome, Refusal> {
@@ -225,6 +230,14 @@ impl Connection {
         if publish && let Some(session) = &self.session {
             // What an announced media's URL looks like is the client's affair.
             (ask.path, ask.query) = (session.path.clone(), session.query.clone());
+        }
+        if !publish
+            && ask.query.is_empty()
+            && let Some((path, query)) = &self.described
+            && *path == ask.path
+        {
+            // GStreamer resolves a control as RFC 3986 says, by which the query is lost.
+            ask.query.clone_from(query);
         }
         let first = self.session.as_ref().is_none_or(|session| session.streams.is_empty());
         let question = Question::Setup {

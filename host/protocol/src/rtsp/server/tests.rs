@@ -10,7 +10,7 @@ use crate::rtsp::auth::{Algorithm, Login, Offers, Scheme, Secret};
 use crate::rtsp::client::{self, Client, Goal, Way};
 use crate::rtsp::{Method, sdp};
 
-fn server_config() -> Config {
+pub(super) fn server_config() -> Config {
     Config {
         remote: Ipv4Addr::LOCALHOST.into(),
         seed: [7; 32],
@@ -82,7 +82,7 @@ impl Drained {
 
 /// The one clock reading of these tests; from here on time is added to it.
 #[expect(clippy::disallowed_methods, reason = "an instant can be had no other way")]
-fn start() -> Instant {
+pub(super) fn start() -> Instant {
     Instant::now()
 }
 
