@@ -9,6 +9,9 @@ endif
 GUESTS := cd plugins && cargo
 GUEST_TARGET := --target-dir ../target/guests
 
+# The programs that end-to-end tests start, with the features that the tests ask of shared dependencies: nothing is compiled for each of the two.
+BUILD_TESTS := cargo build --workspace --bins --tests
+
 .DEFAULT_GOAL := help
 .PHONY: help run build test check plugins e2e bench fuzz example setup clean
 
@@ -24,7 +27,7 @@ build: plugins ## target/release/wasmtx
 test: plugins ## everything that .ci/run trusts, real players included
 	@scripts/setup test
 	$(GUESTS) test --workspace $(GUEST_TARGET)
-	cargo build --workspace
+	$(BUILD_TESTS)
 	cargo test --workspace
 
 check: plugins ## format, lints and documents, warnings as errors
@@ -42,7 +45,8 @@ plugins: setup ## the guests: target/plugins/*.wasm
 
 e2e: plugins ## real players only
 	@scripts/setup test
-	cargo test --package wasmtx-tests
+	$(BUILD_TESTS)
+	cargo test --package wasmtx-e2e
 
 bench: plugins ## figures, each beside its reference
 	@scripts/bench

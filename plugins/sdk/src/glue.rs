@@ -34,8 +34,15 @@ fn with<E: Exported, R>(call: impl FnOnce(&mut E::Plugin) -> R) -> Option<R> {
     E::slot().with(|slot| slot.0.borrow_mut().as_mut().map(call))
 }
 
+/// The server sees only that the instance ended; why is for the plugin to say, in one line, while it still can.
 fn log_panics() {
-    std::panic::set_hook(Box::new(|panic| log(Level::Error, &panic.to_string())));
+    std::panic::set_hook(Box::new(|panic| {
+        let message = panic.payload_as_str().unwrap_or("without a message");
+        match panic.location() {
+            Some(place) => log(Level::Error, &format!("panicked at {place}: {message}")),
+            None => log(Level::Error, &format!("panicked: {message}")),
+        }
+    }));
 }
 
 impl<E: Exported> lifecycle::exports::wasmtx::plugin::lifecycle::Guest for E {
