@@ -37,7 +37,7 @@ check: plugins ## format, lints and documents, warnings as errors
 	cargo clippy --workspace --all-targets -- -D warnings
 	$(GUESTS) clippy --workspace --all-targets $(GUEST_TARGET) -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --quiet
-	$(GUESTS) doc --package wasmtx-plugin --no-deps --quiet $(GUEST_TARGET)
+	cd plugins && RUSTDOCFLAGS="-D warnings" cargo doc --package wasmtx-plugin --no-deps --quiet $(GUEST_TARGET)
 	for script in scripts/* .ci/run; do bash -n "$$script" || exit 1; done
 
 plugins: setup ## the guests: target/plugins/*.wasm
