@@ -102,7 +102,8 @@ impl Session {
         if sdp.len() > MAX_SDP {
             return Err(Error::BodyTooLarge);
         }
-        let text = String::from_utf8_lossy(sdp);
+        // Some cameras end a description with NUL. Other control characters would travel on into headers and to readers.
+        let text = String::from_utf8_lossy(sdp).replace(|c: char| c.is_ascii_control() && !"\r\n".contains(c), " ");
         let mut session = Session::default();
         let mut direction = Direction::default();
         let mut media: Option<Draft> = None;

@@ -64,9 +64,9 @@ impl Url {
     }
 
     /// Takes the control that follows `base`, a stream's own path, off this URL: out of the path or off the query's end.
-    /// `None` when this is the URL of another stream.
+    /// `None` when this is the URL of another stream. `base` has no slashes around it.
     pub fn control_below(&self, base: &str) -> Option<&str> {
-        let below = self.path.strip_prefix(base)?;
+        let below = self.path.trim_start_matches('/').strip_prefix(base)?;
         if !below.is_empty() && !below.starts_with('/') && !base.is_empty() {
             return None;
         }

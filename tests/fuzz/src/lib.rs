@@ -1,0 +1,97 @@
+//! One function per parser or machine that reads what strangers send.
+//!
+//! To add a target: write a `fn(&[u8])` that panics when an oracle is broken, add **one line** to [`TARGETS`], and put
+//! seeds into `corpus/<name>/`, one file each. Everything else follows: `tests/gate.rs` runs every target over every
+//! seed, every truncation of every seed, and 20,000 seeded mutations; `make fuzz T=<name>` lets libFuzzer search for a
+//! minute, guided by coverage.
+//!
+//! A function takes any bytes and returns quickly. It checks what comes out, not only that nothing panics: what was
+//! parsed and printed parses to the same, no split of the input changes the result, bounds hold, machines keep their
+//! promises.
+
+mod mutate;
+mod rtsp;
+mod rtsp_session;
+
+use std::path::PathBuf;
+
+pub use mutate::Mutator;
+
+/// Something to fuzz.
+#[derive(Clone, Copy)]
+pub struct Target {
+    /// What `make fuzz T=` calls it, and the name of its folder of seeds.
+    pub name: &'static str,
+    /// Panics when the input breaks an oracle.
+    pub run: fn(&[u8]),
+}
+
+/// All targets, grouped by protocol.
+pub const TARGETS: &[Target] = &[
+    Target {
+        name: "rtsp_message",
+        run: rtsp::message,
+    },
+    Target {
+        name: "rtsp_framer",
+        run: rtsp::framer,
+    },
+    Target {
+        name: "rtsp_transport",
+        run: rtsp::transport,
+    },
+    Target {
+        name: "rtsp_auth",
+        run: rtsp::auth,
+    },
+    Target {
+        name: "rtsp_headers",
+        run: rtsp::headers,
+    },
+    Target {
+        name: "rtsp_url",
+        run: rtsp::url,
+    },
+    Target {
+        name: "rtsp_digest",
+        run: rtsp::digest,
+    },
+    Target {
+        name: "sdp",
+        run: rtsp::sdp,
+    },
+    Target {
+        name: "rtsp_session",
+        run: rtsp_session::server,
+    },
+    Target {
+        name: "rtsp_client",
+        run: rtsp_session::client,
+    },
+];
+
+impl Target {
+    /// The target of this name.
+    pub fn find(name: &str) -> Option<&'static Target> {
+        TARGETS.iter().find(|target| target.name == name)
+    }
+
+    /// The folder of its seeds.
+    pub fn corpus(&self) -> PathBuf {
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("corpus").join(self.name)
+    }
+
+    /// Its seeds by file name, sorted, so that every run mutates the same.
+    pub fn seeds(&self) -> std::io::Result<Vec<(String, Vec<u8>)>> {
+        let mut seeds = Vec::new();
+        for entry in std::fs::read_dir(self.corpus())? {
+            let entry = entry?;
+            seeds.push((
+                entry.file_name().to_string_lossy().into_owned(),
+                std::fs::read(entry.path())?,
+            ));
+        }
+        seeds.sort();
+        Ok(seeds)
+    }
+}
