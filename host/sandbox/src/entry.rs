@@ -1,0 +1,559 @@
+//! One filter of one stream: its instance, what happens when that fails, and how another one takes its place.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed, mpsc},
+    time::Instant,
+};
+
+use wasmtx_hub::{CloseReason, Opening, PathName};
+use wasmtx_media::{Frame, Tracks};
+
+use crate::{
+    aside::Aside,
+    bindings::filter::filter::Interest,
+    convert::same_shape,
+    failure::{Failure, Refused},
+    instance::{Guest, Opened, Restored, Said},
+    interest::{Shown, Table},
+    metrics::{Place, tally},
+    plugin::Plugin,
+    policy::{Circuit, FilterFailure, OnError, Restart},
+    sampler::Sampler,
+    version::Version,
+};
+
+/// A plugin in the list of a path, with what the list says about it.
+pub(crate) struct Slot {
+    pub(crate) plugin: Arc<Plugin>,
+    /// JSON text in place of the plugin's own.
+    pub(crate) config: Option<Arc<str>>,
+    pub(crate) on_error: Option<OnError>,
+    pub(crate) allow_track_change: Option<bool>,
+    /// Position in the list.
+    pub(crate) position: usize,
+}
+
+impl Slot {
+    fn config<'a>(&'a self, version: &'a Version) -> &'a str {
+        self.config.as_deref().unwrap_or(&version.config)
+    }
+
+    /// Instantiates, configures and opens.
+    fn make(&self, version: Arc<Version>, place: &Arc<Place>, opening: &Opening) -> Result<Made, Refused> {
+        let mut guest = Guest::start(&self.plugin.common, place, &version, self.config(&version))?;
+        let opened = guest.open(opening)?;
+        Ok(Made {
+            guest,
+            opened,
+            version,
+            input: opening.tracks.clone(),
+        })
+    }
+}
+
+/// An instance that was made aside.
+struct Made {
+    guest: Guest,
+    opened: Opened,
+    version: Arc<Version>,
+    /// What it was opened with: if the stream changed since, it is of no use.
+    input: Tracks,
+}
+
+/// What a filter made of a frame. What it emitted before is in [`Entry::sent`].
+pub(crate) enum Step {
+    /// The frame goes on.
+    Pass(Frame),
+    /// It does not.
+    Gone,
+    /// The publication ends.
+    Close(String),
+}
+
+/// Why there is no instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Down {
+    /// It failed and is made again then.
+    Until(Instant),
+    /// It failed too often.
+    Failed,
+    /// It said that it does not support this stream: frames pass, and that is no failure.
+    Unsupported,
+}
+
+/// One filter of one stream.
+pub(crate) struct Entry {
+    slot: Arc<Slot>,
+    place: Arc<Place>,
+    aside: Arc<Aside>,
+    opening: Opening,
+    table: Table,
+    /// What goes on behind this filter.
+    output: Tracks,
+    guest: Option<Guest>,
+    /// Meaningful while there is no guest.
+    down: Down,
+    version: Arc<Version>,
+    /// Number of the last version that was tried.
+    tried: u64,
+    /// An instance should be made aside.
+    wanted: bool,
+    making: Option<mpsc::Receiver<Result<Made, Refused>>>,
+    circuit: Circuit,
+    sampler: Sampler,
+    sent: Vec<Frame>,
+    /// Something happened that [`Entry::attend`] should see to.
+    alarm: bool,
+}
+
+impl Entry {
+    pub(crate) fn new(slot: &Arc<Slot>, path: &PathName, aside: &Arc<Aside>) -> Entry {
+        let version = slot.plugin.version.load_full();
+        let nothing: Tracks = Arc::from([]);
+        let mut seed = [0; 4];
+        // Without randomness the samples are only more regular.
+        let _ = getrandom::fill(&mut seed);
+        Entry {
+            slot: slot.clone(),
+            place: slot.plugin.place(path.as_str(), slot.position),
+            aside: aside.clone(),
+            opening: Opening {
+                path: path.clone(),
+                generation: 0,
+                publisher: None,
+                source: None,
+                tracks: nothing.clone(),
+            },
+            table: Table::default(),
+            output: nothing,
+            guest: None,
+            down: Down::Failed,
+            tried: version.number,
+            version,
+            wanted: false,
+            making: None,
+            circuit: Circuit::default(),
+            sampler: Sampler::new(u32::from_ne_bytes(seed)),
+            sent: Vec::new(),
+            alarm: false,
+        }
+    }
+
+    /// The plugin's name.
+    pub(crate) fn name(&self) -> &str {
+        self.slot.plugin.name()
+    }
+
+    /// Frames that the guest made in the last call, to go on before anything else. Whoever takes them leaves it empty.
+    #[inline]
+    pub(crate) fn sent(&mut self) -> &mut Vec<Frame> {
+        &mut self.sent
+    }
+
+    /// The stream begins, or what comes in changed. Answers what goes on.
+    ///
+    /// # Errors
+    /// The reason why the stream may not begin.
+    pub(crate) fn open(&mut self, now: Instant, opening: Opening) -> Result<Tracks, String> {
+        self.opening = opening;
+        self.making = None;
+        let made = match self.guest.take() {
+            Some(mut guest) => guest.open(&self.opening).map(|opened| (guest, opened)),
+            None => {
+                self.version = self.slot.plugin.version.load_full();
+                self.slot
+                    .make(self.version.clone(), &self.place, &self.opening)
+                    .map(|made| (made.guest, made.opened))
+            }
+        };
+        self.tried = self.version.number;
+        match made {
+            Ok((guest, opened)) => self.install(guest, opened),
+            Err(refused) => {
+                self.output = self.opening.tracks.clone();
+                self.retable(&[]);
+                let failure = match refused {
+                    Refused::Denied => return Err("it denies the stream".into()),
+                    Refused::Unsupported => {
+                        self.down = Down::Unsupported;
+                        self.look();
+                        return Ok(self.output.clone());
+                    }
+                    refused => refused.into_failure(),
+                };
+                self.failed(now, &failure, "open");
+                if self.guest.is_none() && self.policy() == FilterFailure::Close {
+                    return Err(format!("it fails, and its policy is to close the stream: {failure}"));
+                }
+            }
+        }
+        self.look();
+        Ok(self.output.clone())
+    }
+
+    /// One frame.
+    #[inline]
+    pub(crate) fn frame(&mut self, now: Instant, frame: Frame) -> Step {
+        let Some(guest) = &mut self.guest else {
+            return self.without(frame);
+        };
+        match self.table.show(&frame) {
+            Shown::Yes => {}
+            Shown::Pass => return self.admitted(frame),
+            Shown::Drop => return Step::Gone,
+        }
+        if self.slot.plugin.share.over(now) {
+            return self.without(frame);
+        }
+        if let Err(failure) = guest.tick(now) {
+            return self.failed_on(now, frame, &failure);
+        }
+        let sampled = self.sampler.due().map(|stands_for| (stands_for, Instant::now()));
+        let (said, frame) = guest.frame(frame);
+        if let Some((stands_for, begun)) = sampled {
+            self.measured(begun, stands_for);
+        }
+        self.take_emitted();
+        let counts = &self.place.counts;
+        tally(&counts.calls, 1);
+        match said {
+            Ok(Said::Pass) => {
+                tally(&counts.passed, 1);
+                self.admitted(frame)
+            }
+            Ok(Said::Changed) if self.table.well_formed(&frame) => {
+                tally(&counts.passed, 1);
+                self.admitted(frame)
+            }
+            Ok(Said::Changed) => {
+                tally(&counts.refused, 1);
+                Step::Gone
+            }
+            Ok(Said::Drop) => {
+                tally(&counts.dropped, 1);
+                Step::Gone
+            }
+            Ok(Said::Close) => {
+                tally(&counts.closed, 1);
+                Step::Close(format!("plugin {} closes the stream", self.name()))
+            }
+            Err(failure) => self.failed_on(now, frame, &failure),
+        }
+    }
+
+    /// The stream ends. What the guest held may be in [`sent`](Self::sent) afterwards.
+    pub(crate) fn close(&mut self, reason: CloseReason) {
+        self.making = None;
+        let Some(guest) = &mut self.guest else { return };
+        if let Err(failure) = guest.close(reason) {
+            self.report(&failure, "close");
+        }
+        self.take_emitted();
+        self.guest = None;
+        self.place.counts.held_bytes.store(0, Relaxed);
+        self.place.counts.memory_bytes.store(0, Relaxed);
+    }
+
+    /// Looks whether the plugin changed.
+    pub(crate) fn look(&mut self) {
+        if self.slot.plugin.version.load().number != self.tried {
+            self.circuit.reset();
+            self.wanted = true;
+        }
+    }
+
+    /// Whether the last frame left something for [`attend`](Self::attend) to do.
+    #[inline]
+    pub(crate) fn alarmed(&self) -> bool {
+        self.alarm
+    }
+
+    /// Whether [`attend`](Self::attend) has something to do, now or later.
+    pub(crate) fn needs_attention(&self) -> bool {
+        self.wanted || self.making.is_some() || (self.guest.is_none() && matches!(self.down, Down::Until(_)))
+    }
+
+    /// Brings restarts and swaps forward, between two frames. Answers the new tracks if what goes on changed.
+    pub(crate) fn attend(&mut self, now: Instant) -> Option<Tracks> {
+        self.alarm = false;
+        if self.guest.is_none() && self.making.is_none() && matches!(self.down, Down::Until(then) if then <= now) {
+            self.wanted = true;
+        }
+        let before = self.output.clone();
+        if let Some(making) = &self.making {
+            match making.try_recv() {
+                Err(mpsc::TryRecvError::Empty) => {}
+                Err(mpsc::TryRecvError::Disconnected) => {
+                    self.making = None;
+                    self.not_made(now, Failure::other("it was not made").into());
+                }
+                Ok(made) => {
+                    self.making = None;
+                    self.made(now, made);
+                }
+            }
+        }
+        if self.wanted && self.making.is_none() {
+            self.begin();
+        }
+        (!Arc::ptr_eq(&before, &self.output) && before != self.output).then(|| self.output.clone())
+    }
+
+    /// Asks for an instance of the present version.
+    fn begin(&mut self) {
+        let version = self.slot.plugin.version.load_full();
+        self.tried = version.number;
+        let (done, making) = mpsc::sync_channel(1);
+        let (slot, place, opening) = (self.slot.clone(), self.place.clone(), self.opening.clone());
+        let taken = self.aside.spawn(move || {
+            // The stream may have ended meanwhile.
+            let _ = done.send(slot.make(version, &place, &opening));
+        });
+        if taken {
+            self.making = Some(making);
+            self.wanted = false;
+        }
+    }
+
+    fn made(&mut self, now: Instant, made: Result<Made, Refused>) {
+        match made {
+            Ok(made) if Arc::ptr_eq(&made.input, &self.opening.tracks) => {
+                if made.version.number != self.slot.plugin.version.load().number {
+                    // Changed again meanwhile.
+                    self.wanted = true;
+                } else {
+                    self.adopt(made);
+                }
+            }
+            // The stream changed meanwhile.
+            Ok(_) => self.wanted = true,
+            Err(Refused::Unsupported) if self.guest.is_none() => self.down = Down::Unsupported,
+            Err(refused) => self.not_made(now, refused),
+        }
+    }
+
+    fn not_made(&mut self, now: Instant, refused: Refused) {
+        if self.guest.is_some() {
+            return self.keep(&refused.to_string());
+        }
+        self.failed(now, &refused.into_failure(), "start");
+    }
+
+    /// The old instance stays, and why is said.
+    fn keep(&self, reason: &str) {
+        let (plugin, path) = (self.name(), self.place.path());
+        tracing::warn!(plugin, path, reason, "the new version of a plugin does not take over");
+        *self.slot.plugin.error.lock() = Some(format!("{path}: {reason}"));
+    }
+
+    /// Puts a new instance in the place of the old one, or of none.
+    fn adopt(&mut self, mut made: Made) {
+        let allowed = self.slot.allow_track_change.unwrap_or(made.version.allow_track_change);
+        if !allowed && !same_shape(&self.output, &made.opened.tracks) {
+            self.keep("it would change the tracks of a running stream (see allowTrackChange)");
+            if self.guest.is_none() {
+                self.down = Down::Failed;
+            }
+            return;
+        }
+        let Some(mut old) = self.guest.take() else {
+            tally(&self.place.counts.restarts, 1);
+            self.version = made.version;
+            return self.install(made.guest, made.opened);
+        };
+        match self.hand_over(&mut old, &mut made.guest) {
+            Ok(alive) => {
+                if alive && let Err(failure) = old.close(CloseReason::Reload) {
+                    self.report(&failure, "close");
+                }
+                self.guest = Some(old);
+                self.take_emitted();
+                let old = self.guest.take();
+                self.aside.spawn(move || drop(old));
+                tally(&self.place.counts.swaps, 1);
+                self.circuit.reset();
+                self.version = made.version;
+                self.install(made.guest, made.opened);
+                tracing::info!(
+                    plugin = self.name(),
+                    path = self.place.path(),
+                    version = self.version.short(),
+                    "plugin swapped"
+                );
+            }
+            Err(refused) => {
+                self.keep(&format!("it does not take the state of the old one over: {refused}"));
+                self.guest = Some(old);
+            }
+        }
+    }
+
+    /// State from the old instance to the new. Answers whether the old one is still alive.
+    fn hand_over(&self, old: &mut Guest, new: &mut Guest) -> Result<bool, Refused> {
+        match old.save() {
+            Ok(None) => Ok(true),
+            Ok(Some(snapshot)) => {
+                if new.restore(&snapshot)? == Restored::Fresh {
+                    tracing::info!(
+                        plugin = self.name(),
+                        path = self.place.path(),
+                        "the new version of a plugin begins with a fresh state"
+                    );
+                }
+                Ok(true)
+            }
+            Err(failure) => {
+                self.report(&failure, "save");
+                Ok(false)
+            }
+        }
+    }
+
+    fn install(&mut self, guest: Guest, opened: Opened) {
+        self.output = opened.tracks;
+        self.retable(&opened.interests);
+        self.guest = Some(guest);
+    }
+
+    fn retable(&mut self, interests: &[Interest]) {
+        let mut table = Table::new(&self.opening.tracks, &self.output, interests);
+        table.continues(&self.table);
+        self.table = table;
+    }
+
+    /// Takes what the guest emitted, as far as it may go on.
+    #[inline]
+    fn take_emitted(&mut self) {
+        let Some(guest) = &mut self.guest else { return };
+        let emitted = guest.emitted();
+        if emitted.is_empty() {
+            return;
+        }
+        let counts = &self.place.counts;
+        for frame in emitted.drain(..) {
+            if self.table.admit_emitted(&frame) {
+                tally(&counts.emitted, 1);
+                self.sent.push(frame);
+            } else {
+                tally(&counts.refused, 1);
+            }
+        }
+    }
+
+    #[inline]
+    fn admitted(&mut self, frame: Frame) -> Step {
+        if self.table.admit(&frame) {
+            return Step::Pass(frame);
+        }
+        tally(&self.place.counts.refused, 1);
+        Step::Gone
+    }
+
+    /// A frame that no guest sees.
+    fn without(&mut self, frame: Frame) -> Step {
+        if !self.table.goes_on(frame.track) {
+            return Step::Gone;
+        }
+        if self.guest.is_none() && self.down == Down::Unsupported {
+            return self.admitted(frame);
+        }
+        tally(&self.place.counts.bypassed, 1);
+        match self.policy() {
+            FilterFailure::Pass => self.admitted(frame),
+            FilterFailure::Drop => Step::Gone,
+            FilterFailure::Close => Step::Close(format!(
+                "plugin {} does not answer, and its policy is to close the stream",
+                self.name()
+            )),
+        }
+    }
+
+    /// The guest failed on a frame; it is never shown that frame again.
+    fn failed_on(&mut self, now: Instant, frame: Frame, failure: &Failure) -> Step {
+        if self.policy() == FilterFailure::Close {
+            self.report(failure, "frame");
+            self.drop_guest();
+            return Step::Close(format!("plugin {} fails: {failure}", self.name()));
+        }
+        self.failed(now, failure, "frame");
+        if self.policy() == FilterFailure::Pass && self.table.goes_on(frame.track) {
+            return self.admitted(frame);
+        }
+        Step::Gone
+    }
+
+    /// Drops the instance and arranges for the next one.
+    fn failed(&mut self, now: Instant, failure: &Failure, call: &'static str) {
+        self.report(failure, call);
+        self.drop_guest();
+        self.alarm = true;
+        let jitter = self.sampler.random();
+        match self.circuit.failed(now, jitter) {
+            Restart::Now => {
+                let version = self.slot.plugin.version.load_full();
+                self.tried = version.number;
+                let made = self.slot.make(version, &self.place, &self.opening);
+                self.down = Down::Failed;
+                self.made(now, made);
+            }
+            Restart::At(then) => self.down = Down::Until(then),
+            Restart::Never => {
+                self.down = Down::Failed;
+                let (plugin, path) = (self.name(), self.place.path());
+                tracing::error!(plugin, path, "plugin failed too often: it stays off until it changes");
+                *self.slot.plugin.error.lock() = Some(format!("{path}: it failed too often: {failure}"));
+            }
+        }
+    }
+
+    /// Throws a dead instance away, off the media path where that is possible.
+    fn drop_guest(&mut self) {
+        if let Some(dead) = self.guest.take() {
+            self.aside.spawn(move || drop(dead));
+        }
+    }
+
+    /// Counts a failure and says it, once.
+    fn report(&self, failure: &Failure, call: &'static str) {
+        failure.count(&self.place.counts);
+        let (plugin, path, version) = (self.name(), self.place.path(), self.version.short());
+        tracing::warn!(plugin, path, version, call, %failure, "plugin fails");
+    }
+
+    /// A sampled call ended.
+    #[cold]
+    fn measured(&mut self, begun: Instant, stands_for: u32) {
+        let now = Instant::now();
+        let time = now.duration_since(begun);
+        let counts = &self.place.counts;
+        tally(&counts.sampled, 1);
+        tally(
+            &counts.sampled_nanos,
+            u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
+        );
+        if let Some(guest) = &self.guest {
+            let (memory, held) = guest.size();
+            counts.memory_bytes.store(memory as u64, Relaxed);
+            counts.held_bytes.store(held as u64, Relaxed);
+        }
+        let share = self.version.limits.share;
+        if self
+            .slot
+            .plugin
+            .share
+            .spent(now, time.saturating_mul(stands_for), share)
+        {
+            let (plugin, path) = (self.name(), self.place.path());
+            tracing::warn!(
+                plugin,
+                path,
+                share,
+                "plugin used up its share of the processor: frames go round it"
+            );
+        }
+    }
+
+    fn policy(&self) -> FilterFailure {
+        self.slot.on_error.unwrap_or(self.version.on_error).filter
+    }
+}

@@ -1,0 +1,147 @@
+//! What can go wrong inside a guest, told apart by cause.
+
+use std::{any::Any, fmt};
+
+use wasmtime::Trap;
+
+use crate::{
+    bindings::plugin::types::PluginError,
+    host::log::clean,
+    metrics::{Counts, count},
+};
+
+/// Bytes of a failure's text in the log: a trap with 16 frames of backtrace fits.
+const TEXT_LEN: usize = 4 << 10;
+/// Bytes of a guest's own words.
+const WORDS_LEN: usize = 512;
+
+/// Which counter a failure belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    Trap,
+    Deadline,
+    Memory,
+    Other,
+}
+
+/// A call that did not end well. The instance is dead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) cause: Cause,
+    pub(crate) text: String,
+}
+
+impl Failure {
+    /// Of wasmtime's error. `refused` says that the meter refused a growth during the call.
+    pub(crate) fn of(error: &wasmtime::Error, refused: bool) -> Failure {
+        let cause = match error.downcast_ref::<Trap>() {
+            _ if refused => Cause::Memory,
+            Some(Trap::Interrupt) => Cause::Deadline,
+            Some(_) => Cause::Trap,
+            None => Cause::Other,
+        };
+        let text = match cause {
+            Cause::Deadline => "the call took too long".to_owned(),
+            // Debug is the chain of causes, outermost first, with the guest's backtrace.
+            _ => format!("{error:?}")
+                .lines()
+                .map(|line| clean(line.trim(), TEXT_LEN))
+                .collect::<Vec<_>>()
+                .join(" | "),
+        };
+        Failure {
+            cause,
+            text: clean(&text, TEXT_LEN),
+        }
+    }
+
+    /// Of anything else that ends an instance.
+    pub(crate) fn other(text: impl Into<String>) -> Failure {
+        Failure {
+            cause: Cause::Other,
+            text: text.into(),
+        }
+    }
+
+    /// Of a panic in a host function: our bug, kept inside the one stream.
+    pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Failure {
+        let words = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or(panic.downcast_ref::<String>().map(String::as_str));
+        Failure::other(format!(
+            "the host panics in a call of the guest: {}",
+            words.unwrap_or("no words")
+        ))
+    }
+
+    pub(crate) fn count(&self, counts: &Counts) {
+        count(match self.cause {
+            Cause::Trap => &counts.traps,
+            Cause::Deadline => &counts.deadlines,
+            Cause::Memory => &counts.memory,
+            Cause::Other => &counts.other,
+        });
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Why there is no instance, or why it does not take a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// The instance failed.
+    Failed(Failure),
+    /// The configuration is wrong there.
+    Config { pointer: String, message: String },
+    /// The plugin has nothing to do with this stream.
+    Unsupported,
+    /// The plugin forbids it.
+    Denied,
+}
+
+impl Refused {
+    /// As a failure, where any refusal is one.
+    pub(crate) fn into_failure(self) -> Failure {
+        match self {
+            Refused::Failed(failure) => failure,
+            refused => Failure::other(refused.to_string()),
+        }
+    }
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Refused::Failed(failure)
+    }
+}
+
+impl From<PluginError> for Refused {
+    fn from(error: PluginError) -> Self {
+        match error {
+            PluginError::Config(error) => Refused::Config {
+                pointer: clean(&error.pointer, WORDS_LEN),
+                message: clean(&error.message, WORDS_LEN),
+            },
+            PluginError::Unsupported => Refused::Unsupported,
+            PluginError::Denied => Refused::Denied,
+            PluginError::NotReady => Failure::other("it is not ready").into(),
+            PluginError::Other(words) => Failure::other(clean(&words, WORDS_LEN)).into(),
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refused::Failed(failure) => failure.fmt(f),
+            Refused::Config { pointer, message } => write!(f, "config{pointer}: {message}"),
+            Refused::Unsupported => f.write_str("it does not support this"),
+            Refused::Denied => f.write_str("it denies this"),
+        }
+    }
+}

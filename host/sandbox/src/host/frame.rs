@@ -1,0 +1,325 @@
+//! `frame`: the frame at hand. Reading copies into the guest; passing on, splicing and holding share the host's bytes.
+
+use bytes::{Bytes, BytesMut};
+use wasmtime::{
+    StoreContextMut,
+    component::{Linker, Resource},
+};
+use wasmtx_media::{Flags, Frame, TrackId, WallClock};
+
+use super::State;
+use crate::{
+    bindings::plugin::{
+        frame::{FrameError, Host, HostHeld, Part},
+        types::FrameInfo,
+    },
+    limits::{HELD_BYTES, HELD_FRAMES, PAYLOAD_BYTES},
+};
+
+/// Bytes that a guest keeps: its number is a place in [`AtHand`].
+#[allow(unreachable_pub, reason = "generated code re-exports it")]
+pub struct Held;
+
+/// What the call at hand is about, and what the guest said to it.
+#[derive(Default)]
+pub(crate) struct AtHand {
+    /// The frame, while `filter.frame` runs.
+    pub(crate) frame: Option<Frame>,
+    /// How many frames may be emitted in this call: none unless `filter.frame` or `filter.close` runs.
+    pub(crate) emits: usize,
+    /// The new payload.
+    pub(crate) spliced: Option<Bytes>,
+    /// In order, before the frame itself.
+    pub(crate) emitted: Vec<Frame>,
+    /// The tracks that the guest said it sends.
+    pub(crate) tracks: Vec<TrackId>,
+    held: Vec<Option<Bytes>>,
+    free: Vec<u32>,
+    /// Sum of the lengths in `held`.
+    held_bytes: usize,
+}
+
+impl AtHand {
+    /// Bytes that the guest keeps.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    fn hold(&mut self) -> Result<u32, FrameError> {
+        let payload = self.frame.as_ref().ok_or(FrameError::NoFrame)?.payload.clone();
+        if self.held.len() - self.free.len() >= HELD_FRAMES || self.held_bytes + payload.len() > HELD_BYTES {
+            return Err(FrameError::Quota);
+        }
+        self.held_bytes += payload.len();
+        if let Some(place) = self.free.pop() {
+            self.held[place as usize] = Some(payload);
+            return Ok(place);
+        }
+        self.held.push(Some(payload));
+        Ok(self.held.len() as u32 - 1)
+    }
+
+    fn held(&self, handle: &Resource<Held>) -> Option<&Bytes> {
+        self.held.get(handle.rep() as usize)?.as_ref()
+    }
+
+    fn release(&mut self, place: u32) {
+        if let Some(payload) = self.held.get_mut(place as usize).and_then(Option::take) {
+            self.held_bytes -= payload.len();
+            self.free.push(place);
+        }
+    }
+
+    /// Joins the parts. One part alone is shared, not copied.
+    fn join(&self, parts: Vec<Part>) -> Result<Bytes, FrameError> {
+        let mut pieces = Vec::with_capacity(parts.len());
+        let mut total = 0usize;
+        for part in parts {
+            let piece = self.piece(part)?;
+            total = total.saturating_add(piece.len());
+            if total > PAYLOAD_BYTES {
+                return Err(FrameError::Quota);
+            }
+            pieces.push(piece);
+        }
+        if pieces.len() == 1 {
+            return Ok(pieces.swap_remove(0));
+        }
+        // A copy: readers pack a payload as one run of bytes.
+        let mut joined = BytesMut::with_capacity(total);
+        pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
+        Ok(joined.freeze())
+    }
+
+    fn piece(&self, part: Part) -> Result<Bytes, FrameError> {
+        match part {
+            Part::Bytes(bytes) => Ok(bytes.into()),
+            Part::Held(handle) => self.held(&handle).cloned().ok_or(FrameError::Range),
+            Part::Original(slice) => {
+                let payload = &self.frame.as_ref().ok_or(FrameError::NoFrame)?.payload;
+                let end = slice.offset.checked_add(slice.len).ok_or(FrameError::Range)? as usize;
+                if end > payload.len() {
+                    return Err(FrameError::Range);
+                }
+                Ok(payload.slice(slice.offset as usize..end))
+            }
+        }
+    }
+}
+
+impl Host for State {
+    // Shadowed by `add_reads`; bindgen wants it all the same.
+    fn read(&mut self, offset: u32, len: u32) -> Vec<u8> {
+        clamp(self.frame.frame.as_ref().map(|frame| &frame.payload), offset, len).into()
+    }
+
+    fn hold(&mut self) -> Result<Resource<Held>, FrameError> {
+        self.frame.hold().map(Resource::new_own)
+    }
+
+    fn splice(&mut self, parts: Vec<Part>) -> Result<(), FrameError> {
+        if self.frame.frame.is_none() {
+            return Err(FrameError::NoFrame);
+        }
+        self.frame.spliced = Some(self.frame.join(parts)?);
+        Ok(())
+    }
+
+    fn emit(&mut self, info: FrameInfo, parts: Vec<Part>) -> Result<(), FrameError> {
+        let at_hand = &mut self.frame;
+        if at_hand.emits == 0 {
+            return Err(FrameError::NoFrame);
+        }
+        if at_hand.emitted.len() >= at_hand.emits {
+            return Err(FrameError::Quota);
+        }
+        if !at_hand.tracks.contains(&TrackId(info.track)) {
+            return Err(FrameError::Range);
+        }
+        let payload = at_hand.join(parts)?;
+        at_hand.emitted.push(frame(&info, payload));
+        Ok(())
+    }
+}
+
+impl HostHeld for State {
+    fn size(&mut self, handle: Resource<Held>) -> u32 {
+        self.frame
+            .held(&handle)
+            .map_or(0, |payload| u32::try_from(payload.len()).unwrap_or(u32::MAX))
+    }
+
+    // Shadowed by `add_reads`.
+    fn read(&mut self, handle: Resource<Held>, offset: u32, len: u32) -> Vec<u8> {
+        clamp(self.frame.held(&handle), offset, len).into()
+    }
+
+    fn drop(&mut self, handle: Resource<Held>) -> wasmtime::Result<()> {
+        self.frame.release(handle.rep());
+        Ok(())
+    }
+}
+
+/// The two functions that answer with bytes, by hand: what bindgen generates would copy them once more.
+pub(crate) fn add_reads(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    let mut frame = linker.instance("wasmtx:plugin/frame@0.1.0")?;
+    frame.func_wrap(
+        "read",
+        |store: StoreContextMut<'_, State>, (offset, len): (u32, u32)| {
+            Ok((clamp(
+                store.data().frame.frame.as_ref().map(|frame| &frame.payload),
+                offset,
+                len,
+            ),))
+        },
+    )?;
+    frame.func_wrap(
+        "[method]held.read",
+        |store: StoreContextMut<'_, State>, (handle, offset, len): (Resource<Held>, u32, u32)| {
+            Ok((clamp(store.data().frame.held(&handle), offset, len),))
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// The part of `bytes` that is there: numbers of a guest are cut, not trusted.
+fn clamp(bytes: Option<&Bytes>, offset: u32, len: u32) -> Bytes {
+    let Some(bytes) = bytes else { return Bytes::new() };
+    let start = (offset as usize).min(bytes.len());
+    let end = start.saturating_add(len as usize).min(bytes.len());
+    bytes.slice(start..end)
+}
+
+/// How a guest sees a frame.
+pub(crate) fn info(frame: &Frame) -> FrameInfo {
+    let mut lead = [0; 16];
+    let len = frame.payload.len().min(16);
+    lead[..len].copy_from_slice(&frame.payload[..len]);
+    let lead = u128::from_be_bytes(lead);
+    FrameInfo {
+        track: frame.track.0,
+        flags: frame.flags.0,
+        pts: frame.pts,
+        dts: frame.dts,
+        duration: frame.duration,
+        wall: frame.wall.map_or(0, |wall| wall.0),
+        number: frame.number,
+        size: u32::try_from(frame.payload.len()).unwrap_or(u32::MAX),
+        lead_high: (lead >> 64) as u64,
+        lead_low: lead as u64,
+    }
+}
+
+/// A frame as a guest described it. Its number is the hub's to give.
+fn frame(info: &FrameInfo, payload: Bytes) -> Frame {
+    let known = Flags::KEY
+        .with(Flags::DISCONTINUITY)
+        .with(Flags::DISPOSABLE)
+        .with(Flags::MARKER);
+    Frame {
+        track: TrackId(info.track),
+        number: info.number,
+        pts: info.pts,
+        dts: info.dts,
+        duration: info.duration,
+        wall: (info.wall != 0).then_some(WallClock(info.wall)),
+        flags: Flags(info.flags & known.0),
+        payload,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bindings::plugin::frame::Slice;
+
+    fn at_hand(payload: &'static [u8]) -> AtHand {
+        let info = FrameInfo {
+            track: 1,
+            flags: u32::MAX,
+            pts: 2,
+            dts: 1,
+            duration: 0,
+            wall: 0,
+            number: 0,
+            size: 0,
+            lead_high: 0,
+            lead_low: 0,
+        };
+        AtHand {
+            frame: Some(frame(&info, Bytes::from_static(payload))),
+            ..AtHand::default()
+        }
+    }
+
+    fn original(offset: u32, len: u32) -> Part {
+        Part::Original(Slice { offset, len })
+    }
+
+    #[test]
+    fn parts_are_joined_in_order() {
+        let at_hand = at_hand(b"0123456789");
+        let joined = at_hand
+            .join(vec![original(8, 2), Part::Bytes(b"abc".to_vec()), original(0, 1)])
+            .unwrap();
+        assert_eq!(joined, b"89abc0"[..]);
+    }
+
+    #[test]
+    fn one_part_is_shared() {
+        let at_hand = at_hand(b"0123456789");
+        let joined = at_hand.join(vec![original(0, 10)]).unwrap();
+        assert_eq!(joined.as_ptr(), at_hand.frame.unwrap().payload.as_ptr());
+    }
+
+    #[test]
+    fn ranges_outside_the_frame_are_refused_when_joining_and_cut_when_reading() {
+        let at_hand = at_hand(b"0123456789");
+        for (offset, len) in [(0, 11), (11, 0), (u32::MAX, 1), (1, u32::MAX)] {
+            assert!(
+                matches!(at_hand.join(vec![original(offset, len)]), Err(FrameError::Range)),
+                "{offset}+{len}"
+            );
+        }
+        let payload = at_hand.frame.as_ref().map(|frame| &frame.payload);
+        assert_eq!(clamp(payload, 8, u32::MAX), b"89"[..]);
+        assert_eq!(clamp(payload, u32::MAX, u32::MAX), b""[..]);
+        assert_eq!(clamp(None, 0, 1), b""[..]);
+    }
+
+    #[test]
+    fn a_payload_is_bounded() {
+        let at_hand = at_hand(b"0123456789");
+        let giant = vec![Part::Bytes(vec![0; PAYLOAD_BYTES]), original(0, 1)];
+        assert!(matches!(at_hand.join(giant), Err(FrameError::Quota)));
+    }
+
+    #[test]
+    fn holding_is_bounded_and_releasing_makes_room() {
+        let mut at_hand = at_hand(b"0123456789");
+        for n in 0..HELD_FRAMES {
+            assert_eq!(at_hand.hold().unwrap(), n as u32);
+        }
+        assert!(matches!(at_hand.hold(), Err(FrameError::Quota)));
+        at_hand.release(3);
+        at_hand.release(3);
+        at_hand.release(u32::MAX);
+        assert_eq!(at_hand.held_bytes(), 10 * (HELD_FRAMES - 1));
+        assert_eq!(at_hand.hold().unwrap(), 3);
+        at_hand.frame = None;
+        assert!(matches!(at_hand.hold(), Err(FrameError::NoFrame)));
+    }
+
+    #[test]
+    fn the_first_sixteen_bytes_are_in_the_description() {
+        let frame = at_hand(b"\x01\x02\x03").frame.unwrap();
+        let info = info(&frame);
+        assert_eq!(
+            (info.lead_high, info.lead_low, info.size),
+            (0x0102_0300_0000_0000, 0, 3)
+        );
+        assert_eq!(frame.flags, Flags(15), "unknown flags are dropped");
+    }
+}

@@ -1,0 +1,264 @@
+//! One running filter: a store, its exports, and the deadline before every call.
+//!
+//! After a failure the instance is dead and must be dropped; nothing here tries to use it again.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use wasmtime::Store;
+use wasmtx_hub::{CloseReason, Opening};
+use wasmtx_media::{Frame, Tracks};
+
+use crate::{
+    bindings::{
+        filter::{
+            Filtering,
+            filter::{Interest, Verdict},
+            lifecycle::Snapshot,
+        },
+        plugin::types::PluginError,
+    },
+    component::Code,
+    convert,
+    engine::epochs,
+    failure::{Failure, Refused},
+    host::{Common, State, frame},
+    limits::{EMITS, HANDLES, HELD_FRAMES, HOSTCALL_BYTES, SNAPSHOT_BYTES, STATE_CALL, TICK_CALL},
+    metrics::Place,
+    version::Version,
+};
+
+/// The shortest interval of ticks.
+const SHORTEST_TICK: Duration = Duration::from_millis(10);
+
+/// A store with all bounds set, and the first deadline: without one, the first instruction traps.
+pub(crate) fn store(code: &Code, state: State, first: Duration) -> Store<State> {
+    let mut store = Store::new(&code.engine, state);
+    store.limiter(|state| &mut state.meter);
+    store.set_hostcall_fuel(HOSTCALL_BYTES);
+    store.set_max_component_handles(HANDLES);
+    store.set_epoch_deadline(epochs(first));
+    store
+}
+
+/// Runs a guest, and takes a panic of the host's own functions for a failure of the instance.
+fn run<R>(
+    store: &mut Store<State>,
+    deadline: u64,
+    call: impl FnOnce(&mut Store<State>) -> wasmtime::Result<R>,
+) -> Result<R, Failure> {
+    store.set_epoch_deadline(deadline);
+    match catch_unwind(AssertUnwindSafe(|| call(store))) {
+        Ok(Ok(result)) => Ok(result),
+        Ok(Err(error)) => Err(Failure::of(&error, store.data().meter.refused())),
+        Err(panic) => Err(Failure::panicked(&*panic)),
+    }
+}
+
+/// Configures an instance that does nothing else.
+pub(crate) fn configure_only(common: &Arc<Common>, version: &Version, config: &str) -> Result<(), Refused> {
+    let place = Arc::new(Place::default());
+    let state = State::new(common.clone(), place, version.grants.clone(), version.limits.memory);
+    let mut store = store(&version.code, state, version.limits.open);
+    let deadline = epochs(version.limits.open);
+    let calls = run(&mut store, deadline, |store| {
+        version.code.configuring.instantiate(store)
+    })?;
+    run(&mut store, deadline, |store| {
+        calls.wasmtx_plugin_lifecycle().call_configure(store, config)
+    })??;
+    Ok(())
+}
+
+/// What `open` said.
+pub(crate) struct Opened {
+    pub(crate) interests: Vec<Interest>,
+    pub(crate) tracks: Tracks,
+}
+
+/// What `restore` said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Restored {
+    /// The new instance goes on where the old one was.
+    Whole,
+    /// It cannot read the old state and begins afresh.
+    Fresh,
+}
+
+/// A running filter.
+pub(crate) struct Guest {
+    store: Store<State>,
+    calls: Filtering,
+    frame_deadline: u64,
+    open_deadline: u64,
+    tick: Option<Duration>,
+    next_tick: Option<Instant>,
+}
+
+impl Guest {
+    /// Instantiates and configures.
+    pub(crate) fn start(
+        common: &Arc<Common>,
+        place: &Arc<Place>,
+        version: &Version,
+        config: &str,
+    ) -> Result<Guest, Refused> {
+        let Some(pre) = &version.code.filter else {
+            return Err(Failure::other("the component is no filter").into());
+        };
+        let limits = &version.limits;
+        let state = State::new(common.clone(), place.clone(), version.grants.clone(), limits.memory);
+        let mut store = store(&version.code, state, limits.open);
+        let open_deadline = epochs(limits.open);
+        let calls = run(&mut store, open_deadline, |store| pre.instantiate(store))?;
+        let wishes = run(&mut store, open_deadline, |store| {
+            calls.wasmtx_plugin_lifecycle().call_configure(store, config)
+        })??;
+        let tick = wishes
+            .tick
+            .map(|millis| Duration::from_millis(millis.into()).max(SHORTEST_TICK));
+        Ok(Guest {
+            store,
+            calls,
+            frame_deadline: epochs(limits.frame),
+            open_deadline,
+            tick,
+            next_tick: None,
+        })
+    }
+
+    pub(crate) fn open(&mut self, opening: &Opening) -> Result<Opened, Refused> {
+        let publication = convert::publication(opening, &self.store.data().grants);
+        let calls = &self.calls;
+        let said = run(&mut self.store, self.open_deadline, |store| {
+            calls.wasmtx_plugin_filter().call_open(store, &publication)
+        })??;
+        let tracks = convert::tracks(&opening.tracks, said.tracks).map_err(Failure::other)?;
+        self.store.data_mut().frame.tracks = tracks.iter().map(|track| track.id).collect();
+        Ok(Opened {
+            interests: said.interests,
+            tracks,
+        })
+    }
+
+    /// Shows the guest a frame and gives it back, changed if the guest said so. The frames to send before it are in
+    /// [`emitted`](Self::emitted).
+    #[inline]
+    pub(crate) fn frame(&mut self, frame: Frame) -> (Result<Said, Failure>, Frame) {
+        let info = frame::info(&frame);
+        let at_hand = &mut self.store.data_mut().frame;
+        at_hand.frame = Some(frame);
+        at_hand.emits = EMITS;
+        let calls = &self.calls;
+        let verdict = run(&mut self.store, self.frame_deadline, |store| {
+            calls.wasmtx_plugin_filter().call_frame(store, info)
+        });
+        let at_hand = &mut self.store.data_mut().frame;
+        at_hand.emits = 0;
+        let spliced = at_hand.spliced.take();
+        let frame = at_hand.frame.take().expect("set above, and no host function takes it");
+        let said = match verdict {
+            Ok(Verdict::Pass) => match spliced {
+                None => Ok(Said::Pass),
+                Some(payload) => return (Ok(Said::Changed), Frame { payload, ..frame }),
+            },
+            Ok(Verdict::Drop) => Ok(Said::Drop),
+            Ok(Verdict::Close) => Ok(Said::Close),
+            Err(failure) => {
+                at_hand.emitted.clear();
+                Err(failure)
+            }
+        };
+        (said, frame)
+    }
+
+    /// Frames that the last call emitted, in order. Whoever takes them leaves the vector empty.
+    #[inline]
+    pub(crate) fn emitted(&mut self) -> &mut Vec<Frame> {
+        &mut self.store.data_mut().frame.emitted
+    }
+
+    pub(crate) fn close(&mut self, reason: CloseReason) -> Result<(), Failure> {
+        self.store.data_mut().frame.emits = HELD_FRAMES;
+        let calls = &self.calls;
+        let reason = convert::close_reason(reason);
+        let result = run(&mut self.store, self.open_deadline, |store| {
+            calls.wasmtx_plugin_filter().call_close(store, reason)
+        });
+        let at_hand = &mut self.store.data_mut().frame;
+        at_hand.emits = 0;
+        if result.is_err() {
+            at_hand.emitted.clear();
+        }
+        result
+    }
+
+    /// The state to hand over, if there is any.
+    pub(crate) fn save(&mut self) -> Result<Option<Snapshot>, Failure> {
+        let calls = &self.calls;
+        let saved = run(&mut self.store, epochs(STATE_CALL), |store| {
+            calls.wasmtx_plugin_lifecycle().call_save(store)
+        })?;
+        match saved {
+            Some(snapshot) if snapshot.data.len() > SNAPSHOT_BYTES => Err(Failure::other(format!(
+                "its state has {} bytes, at most {SNAPSHOT_BYTES} go over",
+                snapshot.data.len()
+            ))),
+            saved => Ok(saved),
+        }
+    }
+
+    pub(crate) fn restore(&mut self, snapshot: &Snapshot) -> Result<Restored, Refused> {
+        let calls = &self.calls;
+        let restored = run(&mut self.store, epochs(STATE_CALL), |store| {
+            calls.wasmtx_plugin_lifecycle().call_restore(store, snapshot)
+        })?;
+        match restored {
+            Ok(()) => Ok(Restored::Whole),
+            Err(PluginError::Unsupported) => Ok(Restored::Fresh),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Lets a tick happen that is due. Ticks come between frames: a stream that stands still has none.
+    #[inline]
+    pub(crate) fn tick(&mut self, now: Instant) -> Result<(), Failure> {
+        let Some(interval) = self.tick else { return Ok(()) };
+        match self.next_tick {
+            Some(due) if now < due => return Ok(()),
+            Some(_) => {
+                let calls = &self.calls;
+                run(&mut self.store, epochs(TICK_CALL), |store| {
+                    // Read inside the call, so that it is the same clock that the guest sees.
+                    let now = crate::bindings::plugin::clock::Host::now(store.data_mut());
+                    calls.wasmtx_plugin_lifecycle().call_tick(store, now)
+                })?;
+            }
+            None => {}
+        }
+        self.next_tick = Some(now + interval);
+        Ok(())
+    }
+
+    /// Bytes of memory, and of frames held.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        let state = self.store.data();
+        (state.meter.memory(), state.frame.held_bytes())
+    }
+}
+
+/// What the guest said to a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// The frame goes on as it is.
+    Pass,
+    /// It goes on with the guest's payload.
+    Changed,
+    /// It ends here.
+    Drop,
+    /// The publication ends here.
+    Close,
+}

@@ -1,0 +1,49 @@
+//! Where guests run: loading plugins, bounding what they may take, and chaining them into paths.
+//!
+//! A [`Registry`] holds the plugins of a server. [`Registry::chains`] turns the list of a path into a
+//! [`wasmtx_hub::Stages`] (its filters, called synchronously for each frame on the publisher's task) and an [`AuthChain`]
+//! (asked off the media path). A changed file is compiled aside and takes over between two frames; whatever a guest does,
+//! the server, the other paths and, with the usual policy, the stream itself go on.
+//!
+//! Nothing here links WASI, opens a socket, or lets a guest run without a deadline and a memory limit.
+
+mod admission;
+mod aside;
+mod auth;
+mod bindings;
+mod bundled;
+mod cache;
+mod chain;
+mod compile;
+mod component;
+mod convert;
+mod engine;
+mod entry;
+mod error;
+mod failure;
+mod host;
+mod instance;
+mod interest;
+mod limits;
+mod metrics;
+mod plugin;
+mod policy;
+mod registry;
+mod sampler;
+mod share;
+#[cfg(test)]
+mod testing;
+mod version;
+mod watch;
+
+pub use auth::AuthChain;
+pub use bundled::BUNDLED;
+pub use component::Role;
+pub use error::Error;
+pub use host::Grants;
+pub use limits::Limits;
+pub use metrics::{Sample, Usage};
+pub use plugin::Status;
+pub use policy::{AuthFailure, FilterFailure, OnError};
+pub use registry::{Chains, PluginSpec, Registry, Source, Use};
+pub use watch::Watch;

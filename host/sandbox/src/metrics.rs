@@ -1,0 +1,231 @@
+//! What is counted about a plugin on one path, and the series that the guest itself counts there.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+
+/// Series of a guest on one path.
+const SERIES: usize = 64;
+const NAME_LEN: usize = 64;
+
+/// One use of a plugin on one path. Outlives instances and publications, so that counters only grow.
+#[derive(Default)]
+pub(crate) struct Place {
+    path: String,
+    pub(crate) counts: Counts,
+    series: Mutex<BTreeMap<String, Sample>>,
+}
+
+/// Written by the one task that runs the instance, read by anybody. What each means is said in [`Usage`].
+#[derive(Default)]
+pub(crate) struct Counts {
+    pub(crate) calls: AtomicU64,
+    pub(crate) passed: AtomicU64,
+    pub(crate) dropped: AtomicU64,
+    pub(crate) closed: AtomicU64,
+    pub(crate) emitted: AtomicU64,
+    pub(crate) refused: AtomicU64,
+    pub(crate) bypassed: AtomicU64,
+    pub(crate) traps: AtomicU64,
+    pub(crate) deadlines: AtomicU64,
+    pub(crate) memory: AtomicU64,
+    pub(crate) other: AtomicU64,
+    pub(crate) restarts: AtomicU64,
+    pub(crate) swaps: AtomicU64,
+    pub(crate) sampled: AtomicU64,
+    pub(crate) sampled_nanos: AtomicU64,
+    pub(crate) memory_bytes: AtomicU64,
+    pub(crate) held_bytes: AtomicU64,
+}
+
+/// Adds one where several tasks write.
+pub(crate) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
+}
+
+/// Adds where one task writes: a quarter of the price, on every frame.
+#[inline]
+pub(crate) fn tally(counter: &AtomicU64, more: u64) {
+    counter.store(counter.load(Relaxed).wrapping_add(more), Relaxed);
+}
+
+/// A value that a guest reported.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Sample {
+    /// Grows.
+    Counter(u64),
+    /// The last value.
+    Gauge(f64),
+    /// How many values were observed, and their sum.
+    Summary {
+        /// Values.
+        count: u64,
+        /// Their sum.
+        sum: f64,
+    },
+}
+
+/// What a plugin did on one path so far.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// The path.
+    pub path: String,
+    /// Calls of `filter.frame` or `auth.check`.
+    pub calls: u64,
+    /// Frames passed by the guest, or requests it allowed.
+    pub passed: u64,
+    /// Frames dropped by the guest, or requests it denied.
+    pub dropped: u64,
+    /// Times that the guest closed the stream.
+    pub closed: u64,
+    /// Frames that the guest made.
+    pub emitted: u64,
+    /// Frames of the guest that the host refused: unknown track, time running backwards, broken payload.
+    pub refused: u64,
+    /// Frames that went round the plugin: it was down, or had used up its share of the processor.
+    pub bypassed: u64,
+    /// Failures: the guest trapped.
+    pub traps: u64,
+    /// Failures: a call took too long.
+    pub deadlines: u64,
+    /// Failures: the instance wanted more memory than it may have.
+    pub memory: u64,
+    /// Failures of any other kind.
+    pub other: u64,
+    /// Instances made after a failure.
+    pub restarts: u64,
+    /// Hot swaps.
+    pub swaps: u64,
+    /// Calls whose time was taken (one in 16 on average).
+    pub sampled: u64,
+    /// Their time.
+    pub sampled_time: Duration,
+    /// Bytes of linear memory of the instance.
+    pub memory_bytes: u64,
+    /// Bytes of frames that the guest holds.
+    pub held_bytes: u64,
+    /// The guest's own series, by name.
+    pub series: Vec<(String, Sample)>,
+}
+
+impl Place {
+    pub(crate) fn new(path: &str) -> Place {
+        Place {
+            path: path.to_owned(),
+            ..Place::default()
+        }
+    }
+
+    /// The path's name, for labels.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Takes a value of the guest. A name outside the grammar, or one series too many, is dropped.
+    pub(crate) fn sample(&self, name: String, sample: Sample) {
+        let finite = match sample {
+            Sample::Counter(_) => true,
+            Sample::Gauge(value) | Sample::Summary { sum: value, .. } => value.is_finite(),
+        };
+        if !finite || !is_name(&name) {
+            return;
+        }
+        let mut series = self.series.lock();
+        if series.len() >= SERIES && !series.contains_key(&name) {
+            return;
+        }
+        series
+            .entry(name)
+            .and_modify(|old| match (old, sample) {
+                (Sample::Counter(old), Sample::Counter(delta)) => *old = old.saturating_add(delta),
+                (Sample::Summary { count, sum }, Sample::Summary { sum: value, .. }) => {
+                    *count += 1;
+                    *sum += value;
+                }
+                (old, new) => *old = new,
+            })
+            .or_insert(sample);
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        let c = &self.counts;
+        let read = |counter: &AtomicU64| counter.load(Relaxed);
+        Usage {
+            path: self.path.clone(),
+            calls: read(&c.calls),
+            passed: read(&c.passed),
+            dropped: read(&c.dropped),
+            closed: read(&c.closed),
+            emitted: read(&c.emitted),
+            refused: read(&c.refused),
+            bypassed: read(&c.bypassed),
+            traps: read(&c.traps),
+            deadlines: read(&c.deadlines),
+            memory: read(&c.memory),
+            other: read(&c.other),
+            restarts: read(&c.restarts),
+            swaps: read(&c.swaps),
+            sampled: read(&c.sampled),
+            sampled_time: Duration::from_nanos(read(&c.sampled_nanos)),
+            memory_bytes: read(&c.memory_bytes),
+            held_bytes: read(&c.held_bytes),
+            series: self
+                .series
+                .lock()
+                .iter()
+                .map(|(name, sample)| (name.clone(), *sample))
+                .collect(),
+        }
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    name.len() <= NAME_LEN
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn series_add_up_by_kind() {
+        let place = Place::new("cam");
+        for value in [1.0, 2.5] {
+            place.sample("seen".into(), Sample::Counter(2));
+            place.sample("level".into(), Sample::Gauge(value));
+            place.sample("size".into(), Sample::Summary { count: 1, sum: value });
+        }
+        let series = place.usage().series;
+        assert_eq!(
+            series,
+            [
+                ("level".into(), Sample::Gauge(2.5)),
+                ("seen".into(), Sample::Counter(4)),
+                ("size".into(), Sample::Summary { count: 2, sum: 3.5 }),
+            ]
+        );
+    }
+
+    #[test]
+    fn odd_names_values_and_too_many_series_are_dropped() {
+        let place = Place::new("cam");
+        for name in ["", "Upper", "1st", "a-b", "a\"b", &"x".repeat(65)] {
+            place.sample(name.into(), Sample::Counter(1));
+        }
+        place.sample("nan".into(), Sample::Gauge(f64::NAN));
+        assert!(place.usage().series.is_empty());
+        for n in 0..100 {
+            place.sample(format!("s{n}"), Sample::Counter(1));
+        }
+        assert_eq!(place.usage().series.len(), SERIES);
+    }
+}

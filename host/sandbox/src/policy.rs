@@ -1,0 +1,145 @@
+//! What happens after a failure: a pure machine that is told the time.
+
+use std::time::{Duration, Instant};
+
+/// What happens to a frame while its filter is down, and to the one it failed on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FilterFailure {
+    /// The original goes on.
+    #[default]
+    Pass,
+    /// It is left out.
+    Drop,
+    /// The publication ends.
+    Close,
+}
+
+/// What a failing auth plugin means for who asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AuthFailure {
+    /// Nobody enters.
+    #[default]
+    Deny,
+    /// The next plugin, or the configured method, decides.
+    Next,
+}
+
+/// The failure policy of a plugin, per role.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OnError {
+    /// For auth.
+    pub auth: AuthFailure,
+    /// For filters.
+    pub filter: FilterFailure,
+}
+
+/// When to make the next instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Restart {
+    /// At once.
+    Now,
+    /// Then.
+    At(Instant),
+    /// Not until something changes: a new file, another configuration.
+    Never,
+}
+
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+const LONGEST_DELAY: Duration = Duration::from_secs(30);
+/// Without a failure for so long, the next one counts as the first.
+const HEALTHY: Duration = Duration::from_secs(60);
+/// Failures within [`HEALTHY`] that end it.
+const STRIKES: usize = 8;
+
+/// Counts the failures of one use of a plugin.
+#[derive(Debug, Default)]
+pub(crate) struct Circuit {
+    /// The last failures, oldest first.
+    failures: Vec<Instant>,
+    /// Failures without a healthy minute between them.
+    streak: u32,
+}
+
+impl Circuit {
+    /// A failure. `jitter` is any number; it spreads restarts of many paths by ±20 %.
+    pub(crate) fn failed(&mut self, now: Instant, jitter: u32) -> Restart {
+        self.failures.retain(|failure| now.duration_since(*failure) < HEALTHY);
+        if self.failures.is_empty() {
+            self.streak = 0;
+        }
+        self.failures.push(now);
+        self.streak = self.streak.saturating_add(1);
+        if self.failures.len() >= STRIKES {
+            return Restart::Never;
+        }
+        match self.streak {
+            1 => Restart::Now,
+            streak => Restart::At(now + delay(streak - 2, jitter)),
+        }
+    }
+
+    /// Something changed: what was is forgotten.
+    pub(crate) fn reset(&mut self) {
+        *self = Circuit::default();
+    }
+}
+
+fn delay(doublings: u32, jitter: u32) -> Duration {
+    let delay = FIRST_DELAY.saturating_mul(1 << doublings.min(16)).min(LONGEST_DELAY);
+    delay * (80 + jitter % 41) / 100
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A jitter that changes nothing.
+    const EVEN: u32 = 20;
+
+    #[test]
+    fn the_first_restart_is_at_once_and_the_next_ones_wait_longer_and_longer() {
+        let mut circuit = Circuit::default();
+        let mut now = Instant::now();
+        assert_eq!(circuit.failed(now, EVEN), Restart::Now);
+        for millis in [100, 200, 400, 800] {
+            assert_eq!(
+                circuit.failed(now, EVEN),
+                Restart::At(now + Duration::from_millis(millis))
+            );
+            now += Duration::from_millis(millis);
+        }
+    }
+
+    #[test]
+    fn eight_failures_in_a_minute_end_it_and_a_change_begins_anew() {
+        let mut circuit = Circuit::default();
+        let start = Instant::now();
+        for n in 0..7 {
+            assert_ne!(
+                circuit.failed(start + Duration::from_secs(n), EVEN),
+                Restart::Never,
+                "{n}"
+            );
+        }
+        assert_eq!(circuit.failed(start + Duration::from_secs(59), EVEN), Restart::Never);
+        circuit.reset();
+        assert_eq!(circuit.failed(start + Duration::from_secs(59), EVEN), Restart::Now);
+    }
+
+    #[test]
+    fn a_healthy_minute_is_a_new_beginning() {
+        let mut circuit = Circuit::default();
+        let start = Instant::now();
+        circuit.failed(start, EVEN);
+        circuit.failed(start, EVEN);
+        assert_eq!(circuit.failed(start + HEALTHY, EVEN), Restart::Now);
+    }
+
+    #[test]
+    fn delays_are_bounded_and_spread() {
+        assert_eq!(delay(u32::MAX, EVEN), LONGEST_DELAY);
+        assert_eq!(delay(0, 0), Duration::from_millis(80));
+        assert_eq!(delay(0, 40), Duration::from_millis(120));
+        assert_eq!(delay(0, u32::MAX), Duration::from_millis(80 + u64::from(u32::MAX % 41)));
+    }
+}

@@ -1,0 +1,388 @@
+//! The plugins of a server: loaded from files or from the binary, put into paths, replaced while streams run.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use parking_lot::Mutex;
+use serde_json::Value as Json;
+use wasmtx_hub::Stages;
+
+use crate::{
+    Error,
+    aside::Aside,
+    auth::{AuthChain, AuthSlot},
+    bundled,
+    cache::{Cache, Digest, hex},
+    chain::Chain,
+    compile::Compiler,
+    component::{Loader, Role},
+    engine::Clocked,
+    entry::Slot,
+    host::Grants,
+    limits::{CHAIN_LENGTH, COMPONENT_BYTES, Limits},
+    plugin::{Plugin, Status},
+    policy::OnError,
+    version::Version,
+};
+
+/// In front of a name: the bundled plugin, even when the configuration has one of the same name.
+const BUILTIN: &str = "builtin:";
+
+/// Where a component comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file. Watched, if [`Registry::watch`] is on.
+    File(PathBuf),
+    /// The bundled plugin of that name.
+    Bundled(String),
+}
+
+/// One entry of the registry, as the configuration says it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PluginSpec {
+    /// What paths call it.
+    pub name: String,
+    /// Where its component is.
+    pub source: Source,
+    /// The only component that is accepted, if there is to be one.
+    pub sha256: Option<[u8; 32]>,
+    /// Handed to the plugin as JSON text; null becomes `{}`.
+    pub config: Json,
+    /// What it may use.
+    pub grants: Grants,
+    /// What it may take.
+    pub limits: Limits,
+    /// What a failure means.
+    pub on_error: OnError,
+    /// Whether a new version may change the tracks of running streams.
+    pub allow_track_change: bool,
+}
+
+impl PluginSpec {
+    /// A plugin with no configuration, no grants and the usual bounds.
+    pub fn new(name: impl Into<String>, source: Source) -> PluginSpec {
+        PluginSpec {
+            name: name.into(),
+            source,
+            sha256: None,
+            config: Json::Null,
+            grants: Grants::default(),
+            limits: Limits::default(),
+            on_error: OnError::default(),
+            allow_track_change: false,
+        }
+    }
+}
+
+/// A plugin in the list of a path.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Use {
+    /// The name in the registry, else of a bundled plugin; `builtin:name` is always the bundled one.
+    pub plugin: String,
+    /// In place of the plugin's configuration.
+    pub config: Option<Json>,
+    /// In place of the plugin's failure policy.
+    pub on_error: Option<OnError>,
+    /// In place of what the plugin's entry says.
+    pub allow_track_change: Option<bool>,
+}
+
+/// The list of a path, by role. Position counts only among plugins of the same role.
+#[derive(Clone, Default)]
+pub struct Chains {
+    /// The filters; none, and the path pays nothing.
+    pub filters: Option<Arc<dyn Stages>>,
+    /// The auth plugins.
+    pub auth: Option<Arc<AuthChain>>,
+}
+
+/// All plugins of a server. Cheap to clone; threads end with the last clone.
+#[derive(Clone)]
+pub struct Registry(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    loader: Loader,
+    aside: Arc<Aside>,
+    plugins: Mutex<BTreeMap<String, Entry>>,
+    /// The number of the next version of any plugin.
+    numbers: AtomicU64,
+    /// Held while plugins change, so that two changes of one plugin come one after the other.
+    changing: Mutex<()>,
+    _clocked: Clocked,
+}
+
+#[derive(Clone)]
+struct Entry {
+    plugin: Arc<Plugin>,
+    spec: PluginSpec,
+}
+
+impl Registry {
+    /// Loads all plugins. Blocks: a component that is not in the cache below `state` yet is compiled.
+    ///
+    /// # Errors
+    /// All that is wrong, one error per plugin.
+    pub fn new(state: Option<&Path>, specs: Vec<PluginSpec>) -> Result<Registry, Vec<Error>> {
+        let inner = Inner::new(state).map_err(|error| vec![error])?;
+        let registry = Registry(Arc::new(inner));
+        registry.apply(specs)?;
+        Ok(registry)
+    }
+
+    /// Makes the registry what the configuration says now: loads what is new, replaces what changed, forgets what is
+    /// gone. Streams keep a plugin that is gone until they end. Blocks as [`new`](Self::new) does.
+    ///
+    /// # Errors
+    /// All that is wrong, one error per plugin; those plugins stay as they were.
+    pub fn apply(&self, specs: Vec<PluginSpec>) -> Result<(), Vec<Error>> {
+        let _changing = self.0.changing.lock();
+        let names: Vec<_> = specs.iter().map(|spec| spec.name.clone()).collect();
+        let errors: Vec<_> = specs.into_iter().filter_map(|spec| self.0.put(spec).err()).collect();
+        let bundled = |name: &str| name.starts_with(BUILTIN) || bundled::component(name).is_some();
+        self.0
+            .plugins
+            .lock()
+            .retain(|name, _| bundled(name) || names.contains(name));
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    }
+
+    /// Turns the list of a path into what the path runs. Checks each configuration with the plugin itself.
+    ///
+    /// # Errors
+    /// All that is wrong with the list.
+    pub fn chains(&self, uses: &[Use]) -> Result<Chains, Vec<Error>> {
+        if uses.len() > CHAIN_LENGTH {
+            return Err(vec![Error::TooMany(uses.len())]);
+        }
+        let (mut filters, mut auth, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+        for (position, used) in uses.iter().enumerate() {
+            let config: Option<Arc<str>> = used.config.as_ref().map(text);
+            let plugin = match self.0.find(&used.plugin).and_then(|plugin| {
+                plugin.accept(config.as_ref())?;
+                Ok(plugin)
+            }) {
+                Ok(plugin) => plugin,
+                Err(error) => {
+                    errors.push(error);
+                    continue;
+                }
+            };
+            let code = plugin.version.load().code.clone();
+            if code.has(Role::Auth) {
+                auth.push(AuthSlot {
+                    pool: plugin.pool(config.as_ref()),
+                    on_error: used.on_error,
+                });
+            }
+            if code.has(Role::Filter) {
+                let (on_error, allow_track_change) = (used.on_error, used.allow_track_change);
+                filters.push(Arc::new(Slot {
+                    plugin,
+                    config,
+                    on_error,
+                    allow_track_change,
+                    position,
+                }));
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Ok(Chains {
+            filters: (!filters.is_empty()).then(|| Arc::new(Chain::new(&self.0.aside, filters)) as Arc<dyn Stages>),
+            auth: (!auth.is_empty()).then(|| Arc::new(AuthChain::new(auth))),
+        })
+    }
+
+    /// Reads a plugin's component again and lets it take over, even when it is the same: a fresh start for a plugin that
+    /// failed. Blocks while compiling. Answers the version that runs now.
+    ///
+    /// # Errors
+    /// Why the old version stays; it runs on undisturbed.
+    pub fn reload(&self, name: &str) -> Result<String, Error> {
+        let _changing = self.0.changing.lock();
+        let entry = self.0.plugins.lock().get(name).cloned();
+        let Entry { plugin, spec } = entry.ok_or_else(|| Error::Unknown(name.to_owned()))?;
+        let replaced = read(&spec).and_then(|bytes| self.0.replace(&plugin, &spec, &bytes));
+        if let Err(error) = &replaced {
+            *plugin.error.lock() = Some(error.to_string());
+        }
+        replaced?;
+        Ok(plugin.version.load().short())
+    }
+
+    /// All plugins, by name.
+    pub fn status(&self) -> Vec<Status> {
+        self.0
+            .plugins
+            .lock()
+            .values()
+            .map(|entry| entry.plugin.status())
+            .collect()
+    }
+}
+
+impl Inner {
+    fn new(state: Option<&Path>) -> Result<Inner, Error> {
+        let clocked = Clocked::new()?;
+        let cache = state.and_then(|state| {
+            Cache::open(state, &clocked.engine)
+                .inspect_err(|error| {
+                    tracing::warn!(%error, directory = %state.display(), "compiled plugins are not kept");
+                })
+                .ok()
+        });
+        let compiler = Compiler::new(&clocked.engine, cache)?;
+        Ok(Inner {
+            loader: Loader::new(&clocked.engine, compiler).map_err(Error::Engine)?,
+            aside: Arc::new(Aside::new()?),
+            plugins: Mutex::default(),
+            numbers: AtomicU64::new(1),
+            changing: Mutex::new(()),
+            _clocked: clocked,
+        })
+    }
+
+    /// Loads or replaces one plugin, if anything about it changed.
+    fn put(&self, spec: PluginSpec) -> Result<(), Error> {
+        let present = self.plugins.lock().get(&spec.name).cloned();
+        let plugin = match present {
+            Some(present) if present.spec == spec => return Ok(()),
+            Some(present) => {
+                self.replace(&present.plugin, &spec, &read(&spec)?)?;
+                present.plugin
+            }
+            None => Plugin::new(&spec.name, self.version(&spec, &read(&spec)?)?),
+        };
+        self.plugins.lock().insert(spec.name.clone(), Entry { plugin, spec });
+        Ok(())
+    }
+
+    /// The plugin of that name; a bundled one is loaded when it is first asked for.
+    fn find(&self, name: &str) -> Result<Arc<Plugin>, Error> {
+        let find = |name: &str| self.plugins.lock().get(name).map(|entry| entry.plugin.clone());
+        if let Some(plugin) = find(name) {
+            return Ok(plugin);
+        }
+        let bundled = name.strip_prefix(BUILTIN).unwrap_or(name);
+        if bundled::component(bundled).is_none() {
+            return Err(Error::Unknown(name.to_owned()));
+        }
+        let _changing = self.changing.lock();
+        self.put(PluginSpec::new(name, Source::Bundled(bundled.to_owned())))?;
+        find(name).ok_or_else(|| Error::Unknown(name.to_owned()))
+    }
+
+    /// A version of these bytes and settings.
+    fn version(&self, spec: &PluginSpec, bytes: &Arc<[u8]>) -> Result<Version, Error> {
+        let refused = |reason| Error::Refused {
+            plugin: spec.name.clone(),
+            reason,
+        };
+        let code = self.loader.load(bytes, &spec.limits).map_err(refused)?;
+        if let Some(wanted) = &spec.sha256
+            && *wanted != code.digest
+        {
+            let (wanted, found) = (hex(wanted), hex(&code.digest));
+            return Err(refused(format!(
+                "its SHA-256 is {found}, the configuration wants {wanted}"
+            )));
+        }
+        Ok(Version {
+            number: self.numbers.fetch_add(1, Relaxed),
+            code,
+            config: text(&spec.config),
+            grants: spec.grants.clone(),
+            limits: spec.limits.clone(),
+            on_error: spec.on_error,
+            allow_track_change: spec.allow_track_change,
+        })
+    }
+
+    /// Lets a new version take over, after everything about it was checked.
+    fn replace(&self, plugin: &Plugin, spec: &PluginSpec, bytes: &Arc<[u8]>) -> Result<(), Error> {
+        let version = self.version(spec, bytes)?;
+        let old = plugin.version.load();
+        if let Some(role) = old.code.roles().into_iter().find(|role| !version.code.has(*role)) {
+            let reason = format!("it does not export {role}, which the running version does");
+            return Err(Error::Refused {
+                plugin: spec.name.clone(),
+                reason,
+            });
+        }
+        plugin.accepts(&version)?;
+        tracing::info!(
+            plugin = spec.name,
+            old = old.short(),
+            new = version.short(),
+            "plugin has a new version"
+        );
+        plugin.replace(version);
+        self.aside.changed();
+        Ok(())
+    }
+
+    /// The plugins that come from files: name, file, digest of what runs.
+    pub(crate) fn files(&self) -> Vec<(String, PathBuf, Digest)> {
+        let file = |entry: &Entry| match &entry.spec.source {
+            Source::File(file) => Some((
+                entry.spec.name.clone(),
+                file.clone(),
+                entry.plugin.version.load().code.digest,
+            )),
+            Source::Bundled(_) => None,
+        };
+        self.plugins.lock().values().filter_map(file).collect()
+    }
+
+    /// Offers the content of a plugin's file. On any error the old version stays, and the reason is logged and shown.
+    pub(crate) fn offer(&self, name: &str, bytes: &Arc<[u8]>) {
+        let _changing = self.changing.lock();
+        let entry = self.plugins.lock().get(name).cloned();
+        let Some(Entry { plugin, spec }) = entry else { return };
+        if let Err(error) = self.replace(&plugin, &spec, bytes) {
+            tracing::warn!(plugin = name, %error, "the changed file is not used: the old version runs on");
+            *plugin.error.lock() = Some(error.to_string());
+        }
+    }
+}
+
+/// The bytes of a component, read once.
+fn read(spec: &PluginSpec) -> Result<Arc<[u8]>, Error> {
+    match &spec.source {
+        Source::Bundled(name) => bundled::component(name)
+            .map(Arc::from)
+            .ok_or_else(|| Error::Unknown(name.clone())),
+        Source::File(file) => read_file(file).map_err(|source| Error::Read {
+            plugin: spec.name.clone(),
+            file: file.clone(),
+            source,
+        }),
+    }
+}
+
+/// At most one byte more than a component may have, so that a giant file costs nothing.
+pub(crate) fn read_file(file: &Path) -> io::Result<Arc<[u8]>> {
+    let mut bytes = Vec::new();
+    File::open(file)?
+        .take(COMPONENT_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes.into())
+}
+
+/// A configuration as plugins get it.
+fn text(config: &Json) -> Arc<str> {
+    if config.is_null() {
+        "{}".into()
+    } else {
+        config.to_string().into()
+    }
+}

@@ -1,0 +1,158 @@
+//! Notices changed plugin files. Directories are watched, because editors and deployments replace files.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc::{self, RecvTimeoutError},
+    },
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+
+use crate::{
+    Error, Registry,
+    cache::{Digest, digest},
+    registry::{Inner, read_file},
+};
+
+/// A file is read once it has not changed for so long. One that is still half-written then is refused like any other
+/// broken one, and read again when it changes.
+const SETTLED: Duration = Duration::from_millis(60);
+
+/// Watches until it is dropped.
+pub struct Watch {
+    stop: Arc<AtomicBool>,
+    wake: mpsc::SyncSender<()>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop.store(true, Relaxed);
+        // A full queue wakes it as well.
+        let _ = self.wake.try_send(());
+    }
+}
+
+impl Registry {
+    /// Watches the files of all plugins and lets changed ones take over. Plugins that [`apply`](Self::apply) brings later
+    /// are watched from the next change of a watched directory on, or from [`Watch::refresh`].
+    ///
+    /// # Errors
+    /// When the system refuses to watch.
+    pub fn watch(&self) -> Result<Watch, Error> {
+        // One sign is enough for any number of changes: all files are looked at.
+        let (wake, woken) = mpsc::sync_channel(1);
+        let sign = wake.clone();
+        let watcher = notify::recommended_watcher(move |_: notify::Result<notify::Event>| {
+            let _ = sign.try_send(());
+        })
+        .map_err(Error::Watch)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut files = Files {
+            registry: Arc::downgrade(&self.0),
+            watcher,
+            directories: BTreeSet::new(),
+            seen: BTreeMap::new(),
+            stop: stop.clone(),
+        };
+        files.watch_directories();
+        thread::Builder::new()
+            .name("wasmtx-watch".into())
+            .spawn(move || files.run(&woken))
+            .map_err(Error::Thread)?;
+        Ok(Watch { stop, wake })
+    }
+}
+
+impl Watch {
+    /// Looks at all files now, and at those of plugins that are new.
+    pub fn refresh(&self) {
+        let _ = self.wake.try_send(());
+    }
+}
+
+/// What tells a changed file from an unchanged one without reading it.
+type Stamp = (u64, Option<SystemTime>);
+
+struct Files {
+    registry: Weak<Inner>,
+    watcher: RecommendedWatcher,
+    directories: BTreeSet<PathBuf>,
+    /// By file: what was read last.
+    seen: BTreeMap<PathBuf, (Stamp, Digest)>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Files {
+    fn run(mut self, woken: &mpsc::Receiver<()>) {
+        while woken.recv().is_ok() {
+            // Wait until nothing changes any more.
+            loop {
+                if self.stop.load(Relaxed) {
+                    return;
+                }
+                match woken.recv_timeout(SETTLED) {
+                    Ok(()) => {}
+                    Err(RecvTimeoutError::Timeout) => break,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+            }
+            self.watch_directories();
+            self.look();
+        }
+    }
+
+    fn watch_directories(&mut self) {
+        let Some(registry) = self.registry.upgrade() else {
+            return;
+        };
+        for (name, file, _) in registry.files() {
+            let directory = match file.parent() {
+                Some(directory) if directory != Path::new("") => directory.to_owned(),
+                _ => PathBuf::from("."),
+            };
+            if self.directories.contains(&directory) {
+                continue;
+            }
+            match self.watcher.watch(&directory, RecursiveMode::NonRecursive) {
+                Ok(()) => {
+                    self.directories.insert(directory);
+                }
+                Err(error) => {
+                    tracing::warn!(plugin = name, %error, "the plugin's file is not watched for changes");
+                }
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        let Some(registry) = self.registry.upgrade() else {
+            return;
+        };
+        for (name, file, running) in registry.files() {
+            let Some(stamp) = stamp(&file) else { continue };
+            if self.seen.get(&file).is_some_and(|(seen, _)| *seen == stamp) {
+                continue;
+            }
+            let Ok(bytes) = read_file(&file) else { continue };
+            let found = digest(&bytes);
+            let last = self.seen.insert(file, (stamp, found));
+            // The same content again, whether it runs or was refused, is no news.
+            if found == running || last.is_some_and(|(_, last)| last == found) {
+                continue;
+            }
+            registry.offer(&name, &bytes);
+        }
+    }
+}
+
+fn stamp(file: &Path) -> Option<Stamp> {
+    let metadata = fs::metadata(file).ok()?;
+    Some((metadata.len(), metadata.modified().ok()))
+}

@@ -1,0 +1,6 @@
+//! The sandbox with real guests, as `make plugins` builds them: what a guest may do, what happens when it does something
+//! else, and how one takes the place of another.
+
+mod support;
+
+mod filter;
