@@ -131,6 +131,31 @@ impl Codec {
         }
     }
 
+    /// Width and height where the codec's configuration tells them.
+    pub fn dimensions(&self) -> Option<(u32, u32)> {
+        match self {
+            Codec::H264(parameters) => parameters.sps().ok().map(|sps| (sps.width, sps.height)),
+            Codec::H265(parameters) => parameters.sps().ok().map(|sps| (sps.width, sps.height)),
+            Codec::Av1(parameters) => parameters.sequence().map(|sequence| (sequence.width, sequence.height)),
+            _ => None,
+        }
+    }
+
+    /// Sample rate in Hz and channels of an audio codec.
+    pub fn audio(&self) -> Option<(u32, u8)> {
+        match self {
+            Codec::Aac(config) => Some((config.sample_rate, config.channels)),
+            Codec::Opus { channels } => Some((48_000, *channels)),
+            Codec::G711 {
+                sample_rate, channels, ..
+            }
+            | Codec::Lpcm {
+                sample_rate, channels, ..
+            } => Some((*sample_rate, *channels)),
+            _ => None,
+        }
+    }
+
     /// The codec's configuration record: avcC, hvcC, av1C, AudioSpecificConfig, dOps; empty when there is none or it is
     /// not known yet. For `Generic` the SDP lines `rtpmap:…` and `fmtp:…`.
     pub fn parameters(&self) -> Bytes {

@@ -5,4 +5,9 @@ pub mod av1;
 pub mod dts;
 pub mod h264;
 pub mod h265;
+pub mod jpeg;
 pub mod opus;
+#[cfg(test)]
+mod testdata;
+pub mod vp8;
+pub mod vp9;

@@ -11,6 +11,8 @@ pub mod packet;
 pub mod packetize;
 mod receiver;
 pub mod reorder;
+#[cfg(test)]
+mod round_trip_tests;
 pub mod rtcp;
 mod sender;
 mod statistics;

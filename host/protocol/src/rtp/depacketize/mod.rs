@@ -23,7 +23,16 @@
     )
 )]
 
+mod aac;
+mod access_unit;
+mod av1;
+mod fragments;
+mod h264;
+mod h265;
+mod jpeg;
 mod simple;
+mod vp8;
+mod vp9;
 
 use bytes::Bytes;
 use wasmtx_media::{Codec, Error, Flags};
@@ -58,13 +67,29 @@ pub struct Depacketizer {
 
 #[derive(Debug)]
 enum Kind {
+    H264(h264::Depacketizer),
+    H265(h265::Depacketizer),
+    Av1(av1::Depacketizer),
+    Vp8(vp8::Depacketizer),
+    Vp9(vp9::Depacketizer),
+    Mjpeg(jpeg::Depacketizer),
+    Aac(aac::Depacketizer),
     Simple(simple::Depacketizer),
 }
 
 impl Depacketizer {
     /// For packets of `format`, which carries `codec`.
-    pub fn new(_format: &Format, codec: &Codec) -> Depacketizer {
-        let kind = Kind::Simple(simple::Depacketizer::new(codec));
+    pub fn new(format: &Format, codec: &Codec) -> Depacketizer {
+        let kind = match codec {
+            Codec::H264(parameters) => Kind::H264(h264::Depacketizer::new(parameters.clone())),
+            Codec::H265(parameters) => Kind::H265(h265::Depacketizer::new(parameters.clone())),
+            Codec::Av1(parameters) => Kind::Av1(av1::Depacketizer::new(parameters.clone())),
+            Codec::Vp8 => Kind::Vp8(vp8::Depacketizer::default()),
+            Codec::Vp9 => Kind::Vp9(vp9::Depacketizer::default()),
+            Codec::Mjpeg => Kind::Mjpeg(jpeg::Depacketizer::default()),
+            Codec::Aac(config) => Kind::Aac(aac::Depacketizer::new(format, config)),
+            _ => Kind::Simple(simple::Depacketizer::new(codec)),
+        };
         Depacketizer {
             kind,
             dropped: 0,
@@ -76,21 +101,33 @@ impl Depacketizer {
     /// costs this packet and the frame it is part of, nothing else.
     pub fn handle(&mut self, packet: &Packet, lost: bool, frames: &mut Vec<Unit>) -> Result<(), Error> {
         self.discontinuity |= lost;
-        let before = frames.len();
-        let result = match &mut self.kind {
-            Kind::Simple(simple) => simple.handle(packet, frames),
+        let mut out = Output {
+            frames,
+            dropped: &mut self.dropped,
+            discontinuity: &mut self.discontinuity,
         };
-        if let Some(first) = frames.get_mut(before) {
-            first.flags = first
-                .flags
-                .set(Flags::DISCONTINUITY, std::mem::take(&mut self.discontinuity));
+        match &mut self.kind {
+            Kind::H264(h264) => h264.handle(packet, lost, &mut out),
+            Kind::H265(h265) => h265.handle(packet, lost, &mut out),
+            Kind::Av1(av1) => av1.handle(packet, lost, &mut out),
+            Kind::Vp8(vp8) => vp8.handle(packet, lost, &mut out),
+            Kind::Vp9(vp9) => vp9.handle(packet, lost, &mut out),
+            Kind::Mjpeg(jpeg) => jpeg.handle(packet, lost, &mut out),
+            Kind::Aac(aac) => aac.handle(packet, lost, &mut out),
+            Kind::Simple(simple) => simple.handle(packet, &mut out),
         }
-        result
     }
 
     /// Whether part of a frame is held.
     pub fn is_pending(&self) -> bool {
         match &self.kind {
+            Kind::H264(h264) => h264.is_pending(),
+            Kind::H265(h265) => h265.is_pending(),
+            Kind::Av1(av1) => av1.is_pending(),
+            Kind::Vp8(vp8) => vp8.is_pending(),
+            Kind::Vp9(vp9) => vp9.is_pending(),
+            Kind::Mjpeg(jpeg) => jpeg.is_pending(),
+            Kind::Aac(aac) => aac.is_pending(),
             Kind::Simple(_) => false,
         }
     }
@@ -98,5 +135,25 @@ impl Depacketizer {
     /// Frames dropped so far because something was missing or wrong in them.
     pub fn dropped(&self) -> u64 {
         self.dropped
+    }
+}
+
+/// Where whole frames go.
+struct Output<'a> {
+    frames: &'a mut Vec<Unit>,
+    dropped: &'a mut u64,
+    discontinuity: &'a mut bool,
+}
+
+impl Output<'_> {
+    fn push(&mut self, mut unit: Unit) {
+        unit.flags = unit.flags.set(Flags::DISCONTINUITY, std::mem::take(self.discontinuity));
+        self.frames.push(unit);
+    }
+
+    /// Counts a frame that is not whole.
+    fn drop_frame(&mut self) {
+        *self.dropped = self.dropped.saturating_add(1);
+        *self.discontinuity = true;
     }
 }

@@ -3,7 +3,7 @@
 use wasmtx_media::codec::opus;
 use wasmtx_media::{Codec, Error, Flags};
 
-use super::Unit;
+use super::{Output, Unit};
 use crate::rtp::packet::Packet;
 
 /// Needs no memory of packets before.
@@ -33,7 +33,7 @@ impl Depacketizer {
         Depacketizer { shape }
     }
 
-    pub(super) fn handle(&mut self, packet: &Packet, frames: &mut Vec<Unit>) -> Result<(), Error> {
+    pub(super) fn handle(&mut self, packet: &Packet, out: &mut Output<'_>) -> Result<(), Error> {
         let mut flags = Flags::NONE;
         let payload = &packet.payload;
         if payload.is_empty() {
@@ -52,7 +52,7 @@ impl Depacketizer {
             _ => flags = flags.with(Flags::KEY),
         }
         let timestamp = packet.header.timestamp;
-        frames.push(Unit {
+        out.push(Unit {
             payload: payload.clone(),
             timestamp,
             duration,

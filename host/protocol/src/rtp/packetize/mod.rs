@@ -9,7 +9,12 @@
 //! +-----+---------+------------+------------+-----+-----
 //! ```
 
+mod aac;
+mod av1;
+mod jpeg;
+mod nal;
 mod simple;
+mod vpx;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use wasmtx_media::{Codec, Error, Flags, Frame, Track};
@@ -73,6 +78,12 @@ impl Packetized {
         (self.buffer.len() - self.ends.len() * (INTERLEAVED_HEADER + HEADER_SIZE)) as u32
     }
 
+    /// The sequence number of the first packet; 0 when there is none.
+    pub fn first_sequence(&self) -> u16 {
+        let field = self.buffer.get(INTERLEAVED_HEADER + 2..INTERLEAVED_HEADER + 4);
+        field.map_or(0, |bytes| u16::from_be_bytes([bytes[0], bytes[1]]))
+    }
+
     /// The RTP timestamp of the packets.
     pub fn timestamp(&self) -> u32 {
         self.timestamp
@@ -85,6 +96,8 @@ pub struct Packetizer {
     payload_type: u8,
     options: Options,
     next_sequence: u16,
+    /// Counts the frames, for VP9's picture ids.
+    picture: u16,
 }
 
 impl Packetizer {
@@ -96,6 +109,7 @@ impl Packetizer {
             payload_type: format.payload_type,
             options,
             next_sequence: options.first_sequence,
+            picture: 0,
         }
     }
 
@@ -112,11 +126,24 @@ impl Packetizer {
             ssrc: self.options.ssrc,
         };
         let mut writer = Writer::new(header, &self.options, frame.payload.len());
+        let payload = &frame.payload;
         match &track.codec {
-            Codec::Generic { .. } => simple::whole(&mut writer, &frame.payload, frame.flags.contains(Flags::MARKER))?,
-            _ => simple::whole(&mut writer, &frame.payload, false)?,
+            Codec::H264(parameters) => nal::h264(&mut writer, payload, frame.is_key().then_some(parameters))?,
+            Codec::H265(parameters) => nal::h265(&mut writer, payload, frame.is_key().then_some(parameters))?,
+            Codec::Av1(parameters) => av1::unit(&mut writer, payload, frame.is_key().then_some(parameters))?,
+            Codec::Vp8 => vpx::vp8(&mut writer, payload)?,
+            Codec::Vp9 => vpx::vp9(&mut writer, payload, self.picture)?,
+            Codec::Mjpeg => jpeg::image(&mut writer, payload)?,
+            Codec::Aac(_) => aac::frame(&mut writer, payload)?,
+            Codec::G711 { channels, .. } => simple::samples(&mut writer, frame, 1, *channels)?,
+            Codec::Lpcm {
+                bit_depth, channels, ..
+            } => simple::samples(&mut writer, frame, bit_depth / 8, *channels)?,
+            Codec::Generic { .. } => simple::whole(&mut writer, payload, frame.flags.contains(Flags::MARKER))?,
+            _ => simple::whole(&mut writer, payload, false)?,
         }
         self.next_sequence = writer.header.sequence;
+        self.picture = self.picture.wrapping_add(1) & 0x7fff;
         Ok(writer.finish(timestamp))
     }
 
