@@ -1,0 +1,60 @@
+//! The program `wasmtx`: command line, configuration, log, then the server.
+
+use std::process::ExitCode;
+use wasmtx_server::{
+    cli::{self, Task},
+    config, log, run,
+};
+
+fn main() -> ExitCode {
+    let task = match cli::parse(std::env::args_os()) {
+        Ok(task) => task,
+        Err(error) => error.exit(),
+    };
+    let done = match task {
+        Task::Check { file } => config::load(file.as_deref(), &config::environment()).map(|config| {
+            config
+                .warnings
+                .iter()
+                .for_each(|warning| eprintln!("warning: {warning}"));
+            println!("ok");
+        }),
+        Task::Run { file } => match config::load(file.as_deref(), &config::environment()) {
+            Ok(config) => return serve(config),
+            Err(problems) => Err(problems),
+        },
+        _ => return ExitCode::FAILURE,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problems) => {
+            eprintln!("{problems}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: config::Config) -> ExitCode {
+    let logs = match log::init(&log::Settings::from(&config.global)) {
+        Ok(logs) => logs,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    run::announce(&config);
+    let served = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| runtime.block_on(run::run(config, logs.clone())));
+    let code = match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    };
+    logs.close();
+    code
+}
