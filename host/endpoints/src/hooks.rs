@@ -483,4 +483,4 @@ impl Drop for Counted {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

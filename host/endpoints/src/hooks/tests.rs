@@ -5,30 +5,30 @@ use std::path::PathBuf;
 use super::*;
 
 /// A directory that is gone after the test.
-struct Directory(PathBuf);
+pub(crate) struct Directory(PathBuf);
 
 impl Directory {
-    fn new() -> Directory {
+    pub(crate) fn new() -> Directory {
         let path = std::env::temp_dir().join(format!("wasmtx-hooks-{}", uuid::Uuid::new_v4()));
         std::fs::create_dir(&path).unwrap();
         Directory(path)
     }
 
     /// A command that runs `body` with `$OUT` naming the file to write.
-    fn script(&self, body: &str) -> String {
-        let script = self.0.join("script");
+    pub(crate) fn script(&self, body: &str) -> String {
+        let script = self.0.join(format!("{}.sh", uuid::Uuid::new_v4()));
         let out = self.0.join("out");
         std::fs::write(&script, format!("#!/bin/sh\nOUT='{}'\n{body}\n", out.display())).unwrap();
         // Run by name and not by itself: another test's fork may hold the file open for writing.
         format!("sh '{}'", script.display())
     }
 
-    fn out(&self) -> String {
+    pub(crate) fn out(&self) -> String {
         std::fs::read_to_string(self.0.join("out")).unwrap_or_default()
     }
 
     /// Waits until the script has written `text`.
-    async fn wait_for(&self, text: &str) {
+    pub(crate) async fn wait_for(&self, text: &str) {
         while !self.out().contains(text) {
             sleep(Duration::from_millis(5)).await;
         }

@@ -1,1 +1,260 @@
-//! Streams that the server fetches itself.
+//! Streams that the server fetches itself (`source: rtsp://…`).
+//!
+//! A source belongs to a path and lives as long as its [`Pull`]: it connects, publishes, and after a failure tries again
+//! with a growing pause. The other side is trusted no more than a client is.
+
+mod backoff;
+mod guard;
+mod rtsp;
+mod target;
+mod tunnel;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Semaphore, oneshot},
+    task::JoinHandle,
+    time::Instant,
+};
+use tracing::{debug, info, warn};
+use uuid::Uuid;
+use wasmtx_hub::{CloseReason, Hub, Path, PublishError, Publisher};
+
+use backoff::Backoff;
+pub use target::InvalidTarget;
+use target::Target;
+
+/// Sources that are connecting at once, unless the configuration says otherwise.
+pub const STARTING: usize = 64;
+/// A stream that lasted this long counts as a success: the next failure's pause is the first one again.
+const SETTLED: Duration = Duration::from_secs(10);
+
+/// A source as the configuration describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// `rtsp://` or `rtsps://`, with user and password, `$G1`… and `$MTX_QUERY` still in place.
+    pub url: Url,
+    /// `rtspTransport`.
+    pub transport: Transport,
+    /// `sourceFingerprint`: the SHA-256 of the server's certificate.
+    pub fingerprint: Option<[u8; 32]>,
+    /// `readTimeout`: how long the server may be silent.
+    pub read_timeout: Duration,
+}
+
+/// The template of a source's URL. Not shown: it may hold a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Url(Arc<str>);
+
+impl Url {
+    /// Checks as much of a template as can be without its values.
+    ///
+    /// # Errors
+    /// [`InvalidTarget`] says what is wrong.
+    pub fn new(template: &str) -> Result<Url, InvalidTarget> {
+        match template.split_once("://") {
+            Some(("rtsp" | "rtsps", rest)) if !rest.is_empty() => Ok(Url(template.into())),
+            _ => Err(InvalidTarget::Scheme),
+        }
+    }
+}
+
+impl std::fmt::Debug for Url {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Url")
+    }
+}
+
+/// How media travel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// Datagrams, and within the connection when those do not arrive.
+    #[default]
+    Automatic,
+    /// Datagrams.
+    Udp,
+    /// Within the connection.
+    Tcp,
+}
+
+/// Starts sources. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Puller {
+    hub: Hub,
+    starting: Arc<Semaphore>,
+}
+
+impl Puller {
+    /// Publishes to `hub`; at most `starting` sources connect at once, the others wait for their turn.
+    pub fn new(hub: Hub, starting: usize) -> Puller {
+        Puller {
+            hub,
+            starting: Arc::new(Semaphore::new(starting.clamp(1, Semaphore::MAX_PERMITS))),
+        }
+    }
+
+    /// Fetches a stream for a path until the handle is dropped. `query` is the one of the reader who asked for it.
+    pub fn start(&self, plan: Plan, path: Arc<Path>, query: &str) -> Pull {
+        let (stop, stopped) = oneshot::channel();
+        let source = Source {
+            puller: self.clone(),
+            plan,
+            path,
+            query: query.to_owned(),
+            id: Uuid::new_v4(),
+            publisher: None,
+            tcp_only: false,
+        };
+        Pull {
+            stop,
+            task: tokio::spawn(source.run(stopped)),
+        }
+    }
+}
+
+/// A running source. Dropping it ends the source in the background.
+#[derive(Debug)]
+pub struct Pull {
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Pull {
+    /// Ends the source and waits until it has left its path.
+    pub async fn close(self) {
+        drop(self.stop);
+        // Fails only when the task panicked, which has been told already.
+        let _ = self.task.await;
+    }
+}
+
+/// Why a source has failed this time.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Target(#[from] InvalidTarget),
+    #[error("the address of {0} is not known: {1}")]
+    Resolve(String, std::io::Error),
+    #[error("{0} is not a public address, and the host was chosen by a client")]
+    NotPublic(String),
+    #[error("cannot connect to {0}: {1}")]
+    Connect(String, std::io::Error),
+    #[error(transparent)]
+    Tls(#[from] crate::tls::Error),
+    #[error("RTSP over TLS travels within its connection, not over UDP")]
+    EncryptedUdp,
+    #[error("{0}")]
+    Rtsp(String),
+    #[error("{1}")]
+    Refused(u16, String),
+    #[error("the server does not answer")]
+    NoAnswer,
+    #[error("the server describes no stream that can be read")]
+    NoTracks,
+    #[error("the server sends nothing")]
+    Silence,
+    #[error("the server has closed the connection")]
+    Closed,
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    #[error("a plugin refuses the stream's new tracks: {0}")]
+    Tracks(wasmtx_hub::Refusal),
+    #[error("the stream was ended: {0:?}")]
+    Ended(CloseReason),
+}
+
+/// The task behind a [`Pull`].
+struct Source {
+    puller: Puller,
+    plan: Plan,
+    path: Arc<Path>,
+    query: String,
+    id: Uuid,
+    /// While the stream is online. Here, so that whoever ends the source can say why.
+    publisher: Option<Publisher>,
+    /// Datagrams did not arrive: don't wait for them again.
+    tcp_only: bool,
+}
+
+impl Source {
+    async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
+        let (mut backoff, mut said) = (Backoff::default(), None);
+        loop {
+            let started = Instant::now();
+            let failure = tokio::select! {
+                failure = self.attempt() => failure,
+                _ = &mut stopped => break,
+            };
+            let was_online = self.leave(CloseReason::Failed);
+            if was_online && started.elapsed() >= SETTLED {
+                backoff.reset();
+            }
+            let pause = backoff.next(rand::random());
+            let reason = failure.to_string();
+            if was_online || said.as_ref() != Some(&reason) {
+                warn!(path = %self.path.name, source = %self.id, %reason, ?pause, "source failed, it is tried again");
+            } else {
+                debug!(path = %self.path.name, source = %self.id, %reason, ?pause, "source failed again");
+            }
+            said = Some(reason);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = &mut stopped => break,
+            }
+        }
+        self.leave(CloseReason::Ended);
+    }
+
+    /// Connects and publishes until something fails.
+    async fn attempt(&mut self) -> Failure {
+        let target = match Target::new(&self.plan.url.0, &self.path.groups, &self.query) {
+            Ok(target) => target,
+            Err(error) => return error.into(),
+        };
+        let lower = match self.plan.transport {
+            _ if target.encrypted && self.plan.transport == Transport::Udp => return Failure::EncryptedUdp,
+            Transport::Udp => rtsp::Lower::Udp,
+            // A server that a client chose could send our datagrams where it likes.
+            Transport::Automatic if !self.tcp_only && !target.encrypted && target.trusted_host => rtsp::Lower::Udp,
+            _ => rtsp::Lower::Tcp,
+        };
+        let failure = self.connect(&target, lower).await;
+        let without_media = lower == rtsp::Lower::Udp && self.publisher.is_none();
+        if self.plan.transport == Transport::Automatic && without_media && failure.may_be_transport() {
+            info!(path = %self.path.name, source = %self.id, reason = %failure, "no media over UDP, trying TCP");
+            let failure = self.connect(&target, rtsp::Lower::Tcp).await;
+            self.tcp_only = self.publisher.is_some();
+            return failure;
+        }
+        failure
+    }
+
+    async fn connect(&mut self, target: &Target, lower: rtsp::Lower) -> Failure {
+        match rtsp::run(self, target, lower).await {
+            Ok(never) => match never {},
+            Err(failure) => failure,
+        }
+    }
+
+    /// Takes the path offline; whether it was online.
+    fn leave(&mut self, reason: CloseReason) -> bool {
+        let publisher = self.publisher.take();
+        let was_online = publisher.is_some();
+        if let Some(publisher) = publisher {
+            info!(path = %self.path.name, source = %self.id, "source offline");
+            publisher.close(std::time::Instant::now(), reason);
+        }
+        was_online
+    }
+}
+
+impl Failure {
+    /// Whether another transport could help.
+    fn may_be_transport(&self) -> bool {
+        match self {
+            Failure::Silence | Failure::Rtsp(_) | Failure::Closed => true,
+            Failure::Refused(status, _) => !matches!(status, 401 | 403 | 404),
+            _ => false,
+        }
+    }
+}
