@@ -138,7 +138,7 @@ impl Driver {
             let now = Instant::now();
             let mut ended = None;
             if outgoing.is_empty()
-                && let (Some(playing), Some(session)) = (self.playing.as_mut().filter(|playing| playing.pending), &self.session)
+                && let (Some(playing), Some(session)) = (self.playing.as_mut().filter(|playing| playing.is_due()), &self.session)
             {
                 match playing.fill(now, &self.ways, &mut outgoing, &session.traffic).await {
                     Ok(reason) => ended = reason,
@@ -193,11 +193,7 @@ impl Driver {
                     }
                     Err(error) => return End::Socket(error),
                 },
-                () = news(&mut self.playing), if may_take => {
-                    if let Some(playing) = &mut self.playing {
-                        playing.pending = true;
-                    }
-                }
+                () = news(&mut self.playing), if may_take => {}
                 datagram = receive(&mut self.inbox) => {
                     if let Err(end) = self.handle_datagram(datagram) {
                         return end;
@@ -605,8 +601,7 @@ fn count_reports(traffic: &Traffic, data: &Bytes) {
 /// Resolves when the reader has something to take; never without a reader.
 async fn news(playing: &mut Option<Playing>) {
     match playing {
-        Some(playing) if !playing.pending => playing.news().await,
-        Some(_) => {}
+        Some(playing) => playing.news().await,
         None => std::future::pending().await,
     }
 }

@@ -1,0 +1,68 @@
+//! The registry of plugins, as the sandbox takes it.
+
+use wasmtx_sandbox::{AuthFailure, FilterFailure, Grants, Limits, OnError, PluginSpec, Source, Use};
+
+use crate::config::{Global, plugin};
+
+/// The entries of the global `plugins`.
+pub(crate) fn specs(global: &Global) -> Vec<PluginSpec> {
+    global.plugins.iter().map(|(name, plugin)| spec(name, plugin)).collect()
+}
+
+fn spec(name: &str, plugin: &plugin::Plugin) -> PluginSpec {
+    let source = match &plugin.file {
+        plugin::Location::Bundled => Source::Bundled(name.to_owned()),
+        plugin::Location::Builtin(bundled) => Source::Bundled(bundled.clone()),
+        plugin::Location::File(file) => Source::File(file.clone()),
+    };
+    let mut grants = Grants::default();
+    grants.kv = plugin.grant.kv;
+    grants.credentials = plugin.grant.credentials;
+    let mut limits = Limits::default();
+    limits.memory = plugin.limits.memory.as_usize();
+    limits.frame = plugin.limits.call_timeout;
+    limits.open = plugin.limits.configure_timeout;
+    limits.auth_wall = plugin.limits.auth_timeout;
+    limits.auth_running = plugin.limits.auth_budget;
+    limits.share = percent(plugin.limits.cpu_share);
+    PluginSpec {
+        sha256: plugin.sha256.sha256(),
+        config: plugin.config.0.clone(),
+        grants,
+        limits,
+        on_error: on_error(&plugin.on_error.0),
+        allow_track_change: plugin.allow_track_change,
+        ..PluginSpec::new(name, source)
+    }
+}
+
+/// A share of a core in percent, at least one.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+fn percent(share: f64) -> u32 {
+    (share * 100.0).clamp(1.0, 6_400.0) as u32
+}
+
+fn on_error(policy: &plugin::OnError) -> OnError {
+    OnError {
+        auth: match policy.auth {
+            plugin::AuthFailure::Deny => AuthFailure::Deny,
+            plugin::AuthFailure::Next => AuthFailure::Next,
+        },
+        filter: match policy.filter {
+            plugin::FilterFailure::Pass => FilterFailure::Pass,
+            plugin::FilterFailure::Drop => FilterFailure::Drop,
+            plugin::FilterFailure::Close => FilterFailure::Close,
+        },
+    }
+}
+
+/// The list of a path.
+pub(crate) fn uses(chain: &plugin::Chain) -> Vec<Use> {
+    let uses = chain.0.iter().map(|used| Use {
+        plugin: used.name.clone(),
+        config: used.config.as_ref().map(|settings| settings.0.clone()),
+        on_error: used.on_error.as_ref().map(|policy| on_error(&policy.0)),
+        allow_track_change: used.allow_track_change,
+    });
+    uses.collect()
+}

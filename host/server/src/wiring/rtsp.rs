@@ -1,0 +1,56 @@
+//! The RTSP servers' settings.
+
+use std::{path::Path, sync::Arc};
+
+use wasmtx_endpoints::{
+    rtsp::{Algorithm, Config, Scheme, Transports},
+    tls::Identity,
+};
+
+use crate::config::{DigestAlgorithm, Global, RtspAuthMethod, RtspTransport};
+
+/// What the RTSP servers take; `identity` is there when `rtspEncryption` asks for TLS.
+pub(crate) fn rtsp(global: &Global, identity: Option<&Arc<Identity>>) -> anyhow::Result<Config> {
+    let encrypted = match identity {
+        Some(identity) if global.rtsp_encryption.allows_tls() => {
+            let acceptor = identity.server_config(&[])?.into();
+            Some((global.rtsps_address.as_str().to_owned(), acceptor))
+        }
+        _ => None,
+    };
+    let offers = |wanted| global.rtsp_transports.contains(&wanted);
+    Ok(Config {
+        address: global.rtsp_encryption.allows_plain().then(|| global.rtsp_address.as_str().to_owned()),
+        encrypted,
+        transports: Transports { tcp: offers(RtspTransport::Tcp), udp: offers(RtspTransport::Udp) },
+        rtp_address: global.rtp_address.as_str().to_owned(),
+        rtcp_address: global.rtcp_address.as_str().to_owned(),
+        auth: schemes(global),
+        read_timeout: global.read_timeout,
+        write_timeout: global.write_timeout,
+        udp_max_payload: global.udp_max_payload_size.try_into()?,
+        udp_read_buffer: global.udp_read_buffer_size.try_into()?,
+        max_connections: global.limits.connections_per_listener.try_into()?,
+    })
+}
+
+/// What a client is asked for, in the configured order: the digests one after the other where `digest` stands.
+fn schemes(global: &Global) -> Vec<Scheme> {
+    let digests = global.rtsp_digest_algorithms.iter().map(|algorithm| match algorithm {
+        DigestAlgorithm::Sha256 => Scheme::Digest(Algorithm::Sha256),
+        DigestAlgorithm::Md5 => Scheme::Digest(Algorithm::Md5),
+    });
+    let digests: Vec<Scheme> = digests.collect();
+    let schemes = global.rtsp_auth_methods.iter().flat_map(|method| match method {
+        RtspAuthMethod::Basic => vec![Scheme::Basic],
+        RtspAuthMethod::Digest => digests.clone(),
+    });
+    schemes.collect()
+}
+
+/// The key and certificate of a server; the message of a failure names both files.
+pub(crate) fn identity_of(key: &Path, certificate: &Path) -> anyhow::Result<Arc<Identity>> {
+    let identity = Identity::load(key, certificate)?;
+    identity.spawn_refresh();
+    Ok(identity)
+}
