@@ -9,7 +9,9 @@
 //! parsed and printed parses to the same, no split of the input changes the result, bounds hold, machines keep their
 //! promises.
 
+mod media;
 mod mutate;
+mod rtp;
 mod rtsp;
 mod rtsp_session;
 
@@ -67,6 +69,66 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "rtsp_client",
         run: rtsp_session::client,
+    },
+    Target {
+        name: "rtp_packet",
+        run: rtp::packet,
+    },
+    Target {
+        name: "rtcp",
+        run: rtp::control,
+    },
+    Target {
+        name: "depacketize_h264",
+        run: rtp::depacketize_h264,
+    },
+    Target {
+        name: "depacketize_h265",
+        run: rtp::depacketize_h265,
+    },
+    Target {
+        name: "depacketize_av1",
+        run: rtp::depacketize_av1,
+    },
+    Target {
+        name: "depacketize_vpx",
+        run: rtp::depacketize_vpx,
+    },
+    Target {
+        name: "depacketize_aac",
+        run: rtp::depacketize_aac,
+    },
+    Target {
+        name: "depacketize_rest",
+        run: rtp::depacketize_rest,
+    },
+    Target {
+        name: "reorder",
+        run: rtp::reorder,
+    },
+    Target {
+        name: "packetize",
+        run: rtp::packetize,
+    },
+    Target {
+        name: "h264",
+        run: media::h264,
+    },
+    Target {
+        name: "h265",
+        run: media::h265,
+    },
+    Target {
+        name: "av1",
+        run: media::av1,
+    },
+    Target {
+        name: "aac",
+        run: media::aac,
+    },
+    Target {
+        name: "containers",
+        run: media::containers,
     },
 ];
 

@@ -23,8 +23,8 @@ pub(super) struct Depacketizer {
     fragments: BytesMut,
     /// What the fragments held belong to: their timestamp, and how long they will be together where the packets say it.
     pending: Option<(u32, Option<usize>)>,
-    /// Fragments are passed over until the next frame starts.
-    damaged: bool,
+    /// The timestamp of a frame whose fragments are passed over.
+    damaged: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +55,7 @@ impl Depacketizer {
             duration,
             fragments: BytesMut::new(),
             pending: None,
-            damaged: false,
+            damaged: None,
         }
     }
 
@@ -156,32 +156,36 @@ impl Depacketizer {
 
     /// Elements end with the marker bit; a packet without it holds a part of one element.
     fn handle_latm(&mut self, packet: &Packet, lost: bool, out: &mut Output<'_>) -> Result<(), Error> {
-        let marker = packet.header.marker;
+        let (marker, timestamp) = (packet.header.marker, packet.header.timestamp);
         if lost && !marker {
             // Whether this is the first fragment nobody knows.
-            self.damaged = true;
+            self.damaged = Some(timestamp);
         }
-        if self.damaged {
-            self.damaged = !marker;
-            if marker {
-                out.drop_frame();
+        if let Some(damaged) = self.damaged {
+            if damaged == timestamp {
+                if marker {
+                    self.damaged = None;
+                    out.drop_frame();
+                }
+                return Ok(());
             }
-            return Ok(());
+            self.damaged = None;
+            out.drop_frame();
         }
         if !marker || self.pending.is_some() {
             if self.fragments.len().saturating_add(packet.payload.len()) > MAX_FRAME {
                 return Err(Error::TooLarge("AAC frame"));
             }
-            self.pending = Some((packet.header.timestamp, None));
+            self.pending = Some((timestamp, None));
             self.fragments.extend_from_slice(&packet.payload);
             if !marker {
                 return Ok(());
             }
             self.pending = None;
             let element = self.fragments.split().freeze();
-            return self.handle_elements(&element, packet.header.timestamp, out);
+            return self.handle_elements(&element, timestamp, out);
         }
-        self.handle_elements(&packet.payload, packet.header.timestamp, out)
+        self.handle_elements(&packet.payload, timestamp, out)
     }
 
     /// One or more elements: each a length in bytes of 255 and a last one below, then the access unit.
