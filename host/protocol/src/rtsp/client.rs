@@ -12,7 +12,7 @@ use hmac::Mac;
 use super::auth::{Challenge, Login, hex, keyed};
 use super::headers::{self, Range, RtpInfo};
 use super::transport::{Lower, Mode, Transport};
-use super::{Decoder, Error, Headers, Item, Method, Request, Response, Status, sdp};
+use super::{Decoder, Error, Headers, Item, Method, Request, Response, Status, Url, sdp};
 
 /// How long a response may take.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -327,9 +327,11 @@ impl Client {
     fn handle_success(&mut self, step: Step, response: &Response) -> Result<(), Reason> {
         match step {
             Step::Describe => {
-                let base = ["content-base", "content-location"]
+                // Some servers send these empty or as "*".
+                let named = ["content-base", "content-location"]
                     .iter()
                     .find_map(|key| response.headers.get(key));
+                let base = named.filter(|base| Url::parse(base).is_ok());
                 self.base = base.unwrap_or(&self.config.url).to_owned();
                 let description = sdp::Session::parse(&response.body)?;
                 self.description = Some(description.clone());
