@@ -100,10 +100,7 @@ impl RtpInfo {
         };
         // URLs hold semicolons in places too: the parameters are taken off the end.
         let mut rest = entry.trim();
-        loop {
-            let Some((front, last)) = rest.rsplit_once(';') else {
-                break;
-            };
+        while let Some((front, last)) = rest.rsplit_once(';') {
             let Some((key, value)) = last.split_once('=') else {
                 break;
             };

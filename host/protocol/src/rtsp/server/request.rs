@@ -56,6 +56,7 @@ impl From<Status> for Refusal {
 }
 
 /// What becomes of a request.
+#[expect(clippy::large_enum_variant, reason = "taken apart right where it is returned")]
 enum Outcome {
     Answer(Response),
     Ask(Question, Event),
