@@ -5,10 +5,11 @@ use super::{
     deprecated,
     error::Origin,
     global::Global,
-    node::{Content, Node, Style, parse},
+    node::{Content, Node, Style},
     path::PathConf,
     schema::{Field, Settings, Shape, Value},
     suggest::nearest,
+    yaml::parse,
 };
 use std::sync::Arc;
 
@@ -120,9 +121,7 @@ fn set_root(root: &mut Node, steps: &[&str], value: &str, origin: &Origin) -> Op
 }
 
 fn set_path_key(path: &mut Node, steps: &[&str], value: &str, origin: &Origin) -> Option<()> {
-    let Some((first, rest)) = steps.split_first() else {
-        return None;
-    };
+    let (first, rest) = steps.split_first()?;
     if let Some(field) = field(PathConf::fields(), first) {
         return set_in(path, field, rest, value, origin);
     }

@@ -5,8 +5,9 @@ use super::{
     plugin::Plugin,
     schema::{choices, settings},
     secret::{Fingerprint, Secret},
+    units::Size,
     user::{Permission, User, default_users},
-    value::{Address, Size},
+    value::Address,
 };
 use ipnet::IpNet;
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};

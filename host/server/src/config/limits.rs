@@ -1,6 +1,6 @@
 //! `limits:`: bounds on what clients, paths and commands may take. Each has a default that no ordinary use meets.
 
-use super::{global::seconds, schema::settings, value::Size};
+use super::{global::seconds, schema::settings, units::Size};
 use std::time::Duration;
 
 settings! {

@@ -1,6 +1,6 @@
 //! Finding and reading the file.
 
-use super::{Config, error::Problems, node::MAX_TEXT, parse};
+use super::{Config, error::Problems, parse, yaml::MAX_TEXT};
 use std::{
     fs::File,
     io::{ErrorKind, Read},

@@ -1,6 +1,6 @@
 //! The configuration: mediamtx.yml, the environment over it, and defaults below it.
 //!
-//! Text becomes a tree that knows positions (`node`), the environment and the API change the tree (`env`, `edit`), old
+//! Text becomes a tree that knows positions (`yaml`, `node`), the environment and the API change the tree (`env`, `edit`), old
 //! keys are rewritten in it (`deprecated`), the typed schema is read from it (`schema` makes it out of the tables in
 //! `global`, `path`, `limits` and `plugin`), and rules between keys come last (`rules`). What the schema knows and this
 //! version does not do yet is one table (`built`).
@@ -23,8 +23,10 @@ mod secret;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod units;
 mod user;
 mod value;
+mod yaml;
 
 pub use edit::Edit;
 pub use error::{Origin, Problem, Problems};
@@ -40,8 +42,9 @@ pub use path::{
 };
 pub use paths::{Matcher, PathEntry, Paths};
 pub use secret::{Credential, Fingerprint, Password, REDACTED, Secret};
+pub use units::Size;
 pub use user::{ANYBODY, Action, Pattern, Permission, User};
-pub use value::{Address, Size};
+pub use value::Address;
 
 use node::{Content, Node};
 use schema::{Reader, Settings};
@@ -93,7 +96,7 @@ pub fn parse(text: &str, environment: &[(String, String)]) -> Result<Config, Pro
             "MTX_CONFKEY is set, and encrypted configurations are not built yet",
         ));
     }
-    let mut tree = node::parse(text)?;
+    let mut tree = yaml::parse(text)?;
     if tree.is_null() {
         tree = Node::map(Origin::Default);
     }

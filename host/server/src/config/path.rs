@@ -7,7 +7,8 @@ use super::{
     schema::{Reader, Value, choices, describe, settings},
     secret::{Fingerprint, Secret},
     suggest::nearest,
-    value::{Size, text},
+    units::Size,
+    value::text,
 };
 use serde_json::Value as Json;
 use std::time::Duration;

@@ -4,7 +4,8 @@ use super::{
     node::{Content, Node},
     schema::{Reader, Shape, Value, choices, describe, settings},
     secret::{Fingerprint, REDACTED},
-    value::{Size, text},
+    units::Size,
+    value::text,
 };
 use serde_json::Value as Json;
 use std::{path::PathBuf, time::Duration};

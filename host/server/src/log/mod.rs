@@ -101,14 +101,22 @@ impl Logs {
 /// # Errors
 /// The file cannot be opened, or something logs already.
 pub fn init(settings: &Settings) -> Result<Logs, Error> {
-    let queue = Arc::new(sink::Queue::start(sink::Outputs::open(settings)?)?);
-    let (filter, handle) = reload::Layer::new(Verbosity(settings.level));
-    let layer = line::Lines::new(queue.clone()).with_filter(filter);
+    let (layer, logs) = layer(settings)?;
     tracing_subscriber::registry()
         .with(layer)
         .try_init()
         .map_err(|_| Error::Taken)?;
-    Ok(Logs { filter: handle, queue })
+    Ok(logs)
+}
+
+/// The log as a layer of `tracing`.
+fn layer(settings: &Settings) -> Result<(impl Layer<Registry>, Logs), Error> {
+    let queue = Arc::new(sink::Queue::start(sink::Outputs::open(settings)?)?);
+    let (filter, handle) = reload::Layer::new(Verbosity(settings.level));
+    Ok((
+        line::Lines::new(queue.clone()).with_filter(filter),
+        Logs { filter: handle, queue },
+    ))
 }
 
 /// Lets through what the level asks for. Of other people's code only warnings: its details drown ours.
@@ -153,5 +161,49 @@ impl<S> Filter<S> for Verbosity {
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
         Some(self.level())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn records_pass_by_level_and_keep_the_fields_of_their_spans() {
+        let file = std::env::temp_dir().join(format!("wasmtx-log-{}-records", std::process::id()));
+        let mut settings = Settings {
+            level: LogLevel::Info,
+            destinations: vec![LogDestination::File],
+            structured: true,
+            file: file.clone(),
+            syslog_prefix: String::new(),
+        };
+        let (layer, logs) = layer(&settings).unwrap();
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let span = tracing::info_span!("connection", conn = "ab12", path = tracing::field::Empty);
+            let _entered = span.enter();
+            span.record("path", "cam1");
+            tracing::info!(target: "RTSP", code = 404, "not found");
+            tracing::debug!("too much");
+            tracing::info!(target: "hyper::proto", "not ours");
+            tracing::warn!(target: "hyper::proto", "serious");
+            settings.level = LogLevel::Debug;
+            logs.reload(&settings).unwrap();
+            tracing::debug!("wanted now");
+        });
+        logs.close();
+        let text = fs::read_to_string(&file).unwrap();
+        fs::remove_file(file).unwrap();
+        let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let messages: Vec<&str> = lines.iter().filter_map(|line| line["message"].as_str()).collect();
+        assert_eq!(messages, ["not found", "serious", "wanted now"]);
+        let mut first = lines[0].clone();
+        first["timestamp"].take();
+        let expected = serde_json::json!({
+            "timestamp": null, "level": "INF", "component": "RTSP", "message": "not found",
+            "conn": "ab12", "path": "cam1", "code": 404
+        });
+        assert_eq!(first, expected);
     }
 }

@@ -129,7 +129,7 @@ fn depth_is_bounded() {
 
 #[test]
 fn size_and_number_are_bounded() {
-    let long = format!("logFile: \"{}\"\n", "x".repeat(node::MAX_TEXT));
+    let long = format!("logFile: \"{}\"\n", "x".repeat(yaml::MAX_TEXT));
     assert!(complaints(&long).contains("at most 16777216 are read"));
     let many = format!("rtspTransports: [{}]\n", vec!["1"; 2_100_000].join(","));
     assert!(complaints(&many).contains("more than 2000000 values"));

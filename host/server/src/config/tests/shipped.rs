@@ -64,7 +64,7 @@ fn the_shipped_file_warns_of_nothing_but_its_open_doors() {
 #[test]
 fn the_shipped_file_holds_every_key() {
     let text = uncommented();
-    let tree = node::parse(&text).unwrap();
+    let tree = yaml::parse(&text).unwrap();
     let missing = |fields: &[schema::Field], node: &Node, besides: &[&str]| {
         let there = |key: &str| besides.contains(&key) || node.entry(key).is_some();
         fields
@@ -103,7 +103,7 @@ fn the_example_of_a_registry_entry_holds_every_key_and_its_default() {
         ..plugin::Plugin::default()
     };
     assert!(door == expected && config.global.plugins.len() == 1);
-    let written = node::parse(&example).unwrap();
+    let written = yaml::parse(&example).unwrap();
     let entry = written.get("plugins").and_then(|plugins| plugins.get("door")).unwrap();
     for (fields, node) in [
         (plugin::Plugin::fields(), Some(entry)),

@@ -1,7 +1,7 @@
 //! Every type of value, and the rules between keys.
 
 use super::*;
-use crate::config::value::{format_duration, parse_duration};
+use crate::config::units::{format_duration, parse_duration};
 use std::time::Duration;
 
 #[test]
@@ -322,6 +322,13 @@ fn chains_that_lead_nowhere_are_refused() {
         "paths:\n  a:\n    plugins: [drop-audo]\n",
         &[
             "line 3, column 15: paths.a.plugins.0: `drop-audo` is neither in the registry (`plugins`) nor bundled, did you mean `drop-audio`?",
+        ],
+    );
+    check_refused(
+        "pathDefaults: {plugins: [nope]}\npaths: {a: {plugins: [+drop-audio, +bananas]}}\n",
+        &[
+            "line 1, column 26: pathDefaults.plugins.0: `nope` is neither in the registry (`plugins`) nor bundled",
+            "line 2, column 36: paths.a.plugins.1: `bananas` is neither in the registry (`plugins`) nor bundled",
         ],
     );
     assert!(complaints("paths: {a: {plugins: [+drop-audio, token-auth]}}").contains("either all names begin with `+`"));
