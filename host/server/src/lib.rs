@@ -4,9 +4,14 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+pub mod api;
 pub mod cli;
 pub mod config;
+mod force;
 pub mod log;
+pub mod metrics;
+pub mod redact;
+mod reload;
 pub mod run;
 pub mod server;
 mod wiring;

@@ -1,8 +1,15 @@
 //! The server from its start to its end.
 
-use crate::{cli, config::Config, log::Logs, server::Server};
 use anyhow::Context;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{
+    cli,
+    config::{self, Config},
+    log::{self, Logs},
+    reload::FileWatch,
+    server::Server,
+};
 
 /// Logs what the operator should know before anything listens.
 pub fn announce(config: &Config) {
@@ -23,20 +30,80 @@ pub fn announce(config: &Config) {
 /// # Errors
 /// What kept the server from starting.
 pub async fn run(config: Config, logs: Logs) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
+    let mut watch = watch(&config);
     let server = Server::start(config).await?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("signal handler")?;
-    let mut terminate = signal(SignalKind::terminate()).context("signal handler")?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    loop {
+        tokio::select! {
+            () = signals.next() => break,
+            () = changed(&mut watch) => {
+                if let Some(watch) = &watch {
+                    reload(&server, &logs, watch).await;
+                }
+            }
+        }
     }
     tracing::info!("stopping");
-    let _ = logs;
     tokio::select! {
         () = server.stop() => {}
         // Asked twice: now.
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+        () = signals.next() => {}
     }
     Ok(())
+}
+
+/// The two ways to ask a server to stop.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> anyhow::Result<Signals> {
+        let interrupt = signal(SignalKind::interrupt()).context("signal handler")?;
+        let terminate = signal(SignalKind::terminate()).context("signal handler")?;
+        Ok(Signals { interrupt, terminate })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+fn watch(config: &Config) -> Option<FileWatch> {
+    let file = config.file.as_ref()?;
+    FileWatch::new(file).map_err(|error| tracing::warn!("changes of {} are not noticed: {error:#}", file.display())).ok()
+}
+
+async fn changed(watch: &mut Option<FileWatch>) {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads the file again. What is wrong with it is logged, and the configuration in force stays.
+async fn reload(server: &Server, logs: &Logs, watch: &FileWatch) {
+    let config = match config::load(Some(watch.file()), &config::environment()) {
+        Ok(config) => config,
+        Err(problems) => {
+            tracing::error!(code = "config", "the configuration in force stays:\n{problems}");
+            return;
+        }
+    };
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let settings = log::Settings::from(&config.global);
+    if let Err(error) = server.reload(config).await {
+        tracing::error!(code = "config", "the configuration in force stays: {error:#}");
+        return;
+    }
+    if let Err(error) = logs.reload(&settings) {
+        tracing::error!(code = "log", "the log stays as it is: {error}");
+    }
+    tracing::info!("configuration reloaded");
 }

@@ -6,16 +6,22 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use arc_swap::ArcSwap;
-use wasmtx_endpoints::{rtsp, wall_clock};
-use wasmtx_hub::{Access, Decision, Hub, PathName};
+use wasmtx_endpoints::{
+    hooks::{self, Runner},
+    keeper::Keeper,
+    rtsp,
+    source::Puller,
+    wall_clock,
+};
+use wasmtx_hub::Hub;
 use wasmtx_media::WallClock;
 use wasmtx_sandbox as sandbox;
 
 use crate::{
-    access::{Answer, Gate, PluginAuth},
+    access::Gate,
     config::Config,
-    wiring::{self, PathChains},
+    force::{Force, InForce},
+    wiring,
 };
 
 /// A started server. Dropping it without [`Server::stop`] cuts everybody off.
@@ -25,6 +31,8 @@ pub struct Server {
     hub: Hub,
     plugins: sandbox::Registry,
     _watch: Option<sandbox::Watch>,
+    in_force: InForce,
+    keeper: Keeper,
     rtsp: Option<rtsp::Server>,
     sessions: rtsp::Registry,
     gate: Arc<Gate>,
@@ -43,86 +51,56 @@ pub struct Listener {
 /// Everybody is gone after this time, or left behind.
 const GOODBYE: Duration = Duration::from_secs(4);
 
-/// The auth plugins of every path, by the entries of `paths` now in force.
-struct Doors(ArcSwap<(Config, PathChains)>);
-
-impl Doors {
-    fn chain(&self, path: &PathName) -> Option<Arc<sandbox::AuthChain>> {
-        let now = self.0.load();
-        let (entry, _) = now.0.paths.find(path.as_str())?;
-        now.1.get(&entry.name)?.auth.clone()
-    }
-}
-
-impl PluginAuth for Doors {
-    fn covers(&self, path: &PathName) -> bool {
-        self.chain(path).is_some()
-    }
-
-    fn check<'a>(&'a self, access: &'a Access) -> Answer<'a, Option<Decision>> {
-        Box::pin(async move { self.chain(access.path.as_ref()?)?.check(access).await })
-    }
-}
-
 impl Server {
     /// Loads the plugins, binds every listener, and serves.
     ///
     /// # Errors
     /// The first thing that cannot be had, named by its key.
     pub async fn start(config: Config) -> anyhow::Result<Server> {
-        let global = &config.global;
-        let state = global.state_directory.clone();
-        let specs = wiring::specs(global);
-        let for_chains = config.clone();
-        let loaded = tokio::task::spawn_blocking(move || {
-            let plugins = sandbox::Registry::new(Some(&state), specs).map_err(sentences)?;
-            let chains = wiring::chains(&for_chains, &plugins).map_err(|problems| anyhow!(problems.join("\n")))?;
-            anyhow::Ok((plugins, chains))
-        });
-        let (plugins, chains) = loaded.await.context("loading plugins")??;
+        let (plugins, force) = load(config).await?;
+        let config = force.config.clone();
         let watch = plugins.watch().map_err(|error| tracing::warn!("plugins are not watched: {error}")).ok();
 
         let (hub, births) = Hub::new();
-        hub.configure(Instant::now(), wiring::rules(&config, &chains)?);
-        drop(births);
-        let doors = Arc::new(Doors(ArcSwap::from_pointee((config.clone(), chains))));
-        let gate = Arc::new(Gate::new(&config, doors));
-
+        let rules = force.rules.clone();
+        let in_force = InForce::new(force);
+        let gate = Arc::new(Gate::new(&config, Arc::new(in_force.clone())));
         let sessions = rtsp::Registry::default();
-        let mut server = Server {
-            started: wall_clock(),
-            hub,
-            plugins,
-            _watch: watch,
-            rtsp: None,
-            sessions,
-            gate,
-            listeners: Vec::new(),
-        };
-        server.start_rtsp(&config)?;
+        let (rtsp, listeners) = start_rtsp(&config, &hub, &gate, &sessions)?;
+        let rtsp_port = rtsp.as_ref().and_then(|rtsp| rtsp.address).map_or(0, |address| address.port());
+
+        let limits = &config.global.limits;
+        let commands = hooks::Limits { commands: limits.commands.try_into()?, ..hooks::Limits::default() };
+        let puller = Puller::new(hub.clone(), limits.starting_sources.try_into()?);
+        let keeper = Keeper::spawn(births, in_force.clone(), Runner::new(commands), puller, rtsp_port);
+        // Paths come to life last: their sources and commands find the listeners there.
+        hub.configure(Instant::now(), rules);
+
+        let server =
+            Server { started: wall_clock(), hub, plugins, _watch: watch, in_force, keeper, rtsp, sessions, gate, listeners };
         for Listener { key, address } in &server.listeners {
             tracing::info!("listening: {key} {address}");
         }
         Ok(server)
     }
 
-    fn start_rtsp(&mut self, config: &Config) -> anyhow::Result<()> {
-        let global = &config.global;
-        if !global.rtsp {
-            return Ok(());
-        }
-        let identity = match global.rtsp_encryption.allows_tls() {
-            true => Some(wiring::identity_of(&global.rtsp_server_key, &global.rtsp_server_cert)?),
-            false => None,
-        };
-        let settings = wiring::rtsp(global, identity.as_ref())?;
-        let server = rtsp::Server::start(settings, self.hub.clone(), self.gate.clone(), self.sessions.clone())?;
-        let datagrams = server.datagram_addresses.map(|[rtp, rtcp]| [("rtpAddress", rtp), ("rtcpAddress", rtcp)]);
-        let streams = [("rtspAddress", server.address), ("rtspsAddress", server.encrypted_address)];
-        let streams = streams.into_iter().filter_map(|(key, address)| Some((key, address?)));
-        let bound = streams.chain(datagrams.into_iter().flatten());
-        self.listeners.extend(bound.map(|(key, address)| Listener { key, address: address.to_string() }));
-        self.rtsp = Some(server);
+    /// Puts another configuration in force. Nobody is disconnected whose own path did not become invalid; addresses and
+    /// listeners stay as they are until a restart.
+    ///
+    /// # Errors
+    /// What is wrong with it; nothing has changed then.
+    pub async fn reload(&self, config: Config) -> anyhow::Result<()> {
+        let plugins = self.plugins.clone();
+        let force = tokio::task::spawn_blocking(move || {
+            plugins.apply(wiring::specs(&config.global)).map_err(sentences)?;
+            Force::new(config, &plugins)
+        });
+        let force = force.await.context("loading plugins")??;
+        let rules = force.rules.clone();
+        self.gate.configure(&force.config);
+        self.in_force.replace(force);
+        self.hub.configure(Instant::now(), rules);
+        self.keeper.reload();
         Ok(())
     }
 
@@ -141,19 +119,56 @@ impl Server {
         &self.plugins
     }
 
-    /// Stops accepting, tells everybody, and waits for the last one, within [`GOODBYE`].
-    pub async fn stop(mut self) {
+    /// The RTSP connections and sessions.
+    pub fn sessions(&self) -> &rtsp::Registry {
+        &self.sessions
+    }
+
+    /// Stops accepting, tells everybody, and waits for the last one, for a few seconds at most.
+    pub async fn stop(self) {
         self.hub.shut_down();
-        let rtsp = self.rtsp.take();
-        let goodbye = async {
-            if let Some(rtsp) = rtsp {
+        let rtsp = async {
+            if let Some(rtsp) = self.rtsp {
                 rtsp.stop().await;
             }
         };
-        if tokio::time::timeout(GOODBYE, goodbye).await.is_err() {
-            tracing::warn!("some connections did not end in time");
+        let everybody = async { tokio::join!(rtsp, self.keeper.close(GOODBYE)) };
+        if tokio::time::timeout(GOODBYE, everybody).await.is_err() {
+            tracing::warn!("some connections or commands did not end in time");
         }
     }
+}
+
+async fn load(config: Config) -> anyhow::Result<(sandbox::Registry, Force)> {
+    let loaded = tokio::task::spawn_blocking(move || {
+        let state = config.global.state_directory.clone();
+        let plugins = sandbox::Registry::new(Some(&state), wiring::specs(&config.global)).map_err(sentences)?;
+        let force = Force::new(config, &plugins)?;
+        anyhow::Ok((plugins, force))
+    });
+    loaded.await.context("loading plugins")?
+}
+
+fn start_rtsp(
+    config: &Config,
+    hub: &Hub,
+    gate: &Arc<Gate>,
+    sessions: &rtsp::Registry,
+) -> anyhow::Result<(Option<rtsp::Server>, Vec<Listener>)> {
+    let global = &config.global;
+    if !global.rtsp {
+        return Ok((None, Vec::new()));
+    }
+    let encrypts = global.rtsp_encryption.allows_tls();
+    let identity = encrypts.then(|| wiring::identity_of(&global.rtsp_server_key, &global.rtsp_server_cert)).transpose()?;
+    let settings = wiring::rtsp(global, identity.as_ref())?;
+    let server = rtsp::Server::start(settings, hub.clone(), gate.clone(), sessions.clone())?;
+    let datagrams = server.datagram_addresses.map(|[rtp, rtcp]| [("rtpAddress", rtp), ("rtcpAddress", rtcp)]);
+    let streams = [("rtspAddress", server.address), ("rtspsAddress", server.encrypted_address)];
+    let streams = streams.into_iter().filter_map(|(key, address)| Some((key, address?)));
+    let bound = streams.chain(datagrams.into_iter().flatten());
+    let listeners = bound.map(|(key, address)| Listener { key, address: address.to_string() }).collect();
+    Ok((Some(server), listeners))
 }
 
 /// All errors of a list, a line each.

@@ -1,9 +1,11 @@
 //! From mediamtx.yml to the plain structs that the other rooms take.
 
 mod paths;
+mod plans;
 mod plugins;
 mod rtsp;
 
 pub(crate) use paths::{PathChains, chains, rules};
+pub(crate) use plans::{PathPlans, plans};
 pub(crate) use plugins::specs;
 pub(crate) use rtsp::{identity_of, rtsp};

@@ -1,0 +1,76 @@
+//! What is in force: a configuration and what was made of it, replaced as one.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use wasmtx_endpoints::keeper::{PathPlan, Plans};
+use wasmtx_hub::{Access, Decision, Path, PathName, Rules};
+use wasmtx_sandbox::{AuthChain, Registry};
+
+use crate::{
+    access::{Answer, PluginAuth},
+    config::Config,
+    wiring::{self, PathChains, PathPlans},
+};
+
+/// A configuration with everything that was made of it, checked as a whole.
+pub(crate) struct Force {
+    pub(crate) config: Arc<Config>,
+    pub(crate) rules: Rules,
+    chains: PathChains,
+    plans: PathPlans,
+}
+
+impl Force {
+    /// Makes everything, or changes nothing. Blocks while plugins check their configuration.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the chains, else the first other thing.
+    pub(crate) fn new(config: Config, plugins: &Registry) -> anyhow::Result<Force> {
+        let chains = wiring::chains(&config, plugins).map_err(|problems| anyhow::anyhow!(problems.join("\n")))?;
+        let rules = wiring::rules(&config, &chains)?;
+        let plans = wiring::plans(&config)?;
+        Ok(Force { config: Arc::new(config), rules, chains, plans })
+    }
+}
+
+/// The present one. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct InForce(Arc<ArcSwap<Force>>);
+
+impl InForce {
+    pub(crate) fn new(force: Force) -> InForce {
+        InForce(Arc::new(ArcSwap::from_pointee(force)))
+    }
+
+    pub(crate) fn replace(&self, force: Force) {
+        self.0.store(Arc::new(force));
+    }
+
+    /// The configuration now in force.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        self.0.load().config.clone()
+    }
+
+    fn chain(&self, path: &PathName) -> Option<Arc<AuthChain>> {
+        let force = self.0.load();
+        let (entry, _) = force.config.paths.find(path.as_str())?;
+        force.chains.get(&entry.name)?.auth.clone()
+    }
+}
+
+impl PluginAuth for InForce {
+    fn covers(&self, path: &PathName) -> bool {
+        self.chain(path).is_some()
+    }
+
+    fn check<'a>(&'a self, access: &'a Access) -> Answer<'a, Option<Decision>> {
+        Box::pin(async move { self.chain(access.path.as_ref()?)?.check(access).await })
+    }
+}
+
+impl Plans for InForce {
+    fn plan(&self, path: &Path) -> Arc<PathPlan> {
+        self.0.load().plans.get(&*path.rule).cloned().unwrap_or_default()
+    }
+}

@@ -1,0 +1,78 @@
+//! What brings the paths online, as the keeper takes it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use anyhow::Context;
+use wasmtx_endpoints::{
+    hooks::Hook,
+    keeper::{Hooks, Pair, PathPlan, Timing},
+    source::{Plan, Transport, Url},
+};
+
+use crate::config::{Config, Global, PathConf, SourceKind, SourceTransport};
+
+/// The plan of every entry of `paths`, by the entry's key.
+pub(crate) type PathPlans = HashMap<String, Arc<PathPlan>>;
+
+/// Makes the plan of every entry.
+///
+/// # Errors
+/// The first source or command that cannot be used, named by its key.
+pub(crate) fn plans(config: &Config) -> anyhow::Result<PathPlans> {
+    let plans = config.paths.entries().iter().map(|entry| {
+        let plan = plan(&config.global, &entry.conf).with_context(|| format!("paths.{}", entry.name))?;
+        Ok((entry.name.clone(), Arc::new(plan)))
+    });
+    plans.collect()
+}
+
+fn plan(global: &Global, conf: &PathConf) -> anyhow::Result<PathPlan> {
+    let pulls = matches!(conf.source.kind(), SourceKind::Rtsp | SourceKind::Rtsps);
+    let source = pulls.then(|| source(global, conf)).transpose()?;
+    let by_source = source.is_some() && conf.source_on_demand;
+    let by_command = !conf.run_on_demand.is_empty();
+    let on_demand = match (by_source, by_command) {
+        (true, _) => Some(Timing {
+            start_timeout: conf.source_on_demand_start_timeout,
+            close_after: conf.source_on_demand_close_after,
+        }),
+        (false, true) => Some(Timing {
+            start_timeout: conf.run_on_demand_start_timeout,
+            close_after: conf.run_on_demand_close_after,
+        }),
+        (false, false) => None,
+    };
+    let hooks = Hooks {
+        init: hook("runOnInit", &conf.run_on_init, conf.run_on_init_restart)?,
+        demand: Pair {
+            during: hook("runOnDemand", &conf.run_on_demand, conf.run_on_demand_restart)?,
+            after: hook("runOnUnDemand", &conf.run_on_un_demand, false)?,
+        },
+        available: Pair {
+            during: hook("runOnAvailable", &conf.run_on_available, conf.run_on_available_restart)?,
+            after: hook("runOnUnavailable", &conf.run_on_unavailable, false)?,
+        },
+        online: Pair::default(),
+    };
+    Ok(PathPlan { source, on_demand, hooks })
+}
+
+fn source(global: &Global, conf: &PathConf) -> anyhow::Result<Plan> {
+    Ok(Plan {
+        url: Url::new(conf.source.as_str()).context("source")?,
+        transport: match conf.rtsp_transport {
+            SourceTransport::Udp => Transport::Udp,
+            SourceTransport::Tcp => Transport::Tcp,
+            // Multicast is named at start-up as not built yet.
+            SourceTransport::Automatic | SourceTransport::Multicast => Transport::Automatic,
+        },
+        fingerprint: conf.source_fingerprint.sha256(),
+        read_timeout: global.read_timeout,
+    })
+}
+
+fn hook(key: &'static str, command: &str, restart: bool) -> anyhow::Result<Hook> {
+    let hook = Hook { command: command.to_owned(), restart };
+    hook.check().context(key)?;
+    Ok(hook)
+}
