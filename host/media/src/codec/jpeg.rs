@@ -280,9 +280,10 @@ fn check_huffman(segment: &mut Cursor<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The scan without the end marker and what some cameras write behind it.
+/// The scan without the end marker and what some cameras write behind it. No other `ff d9` is in a scan: its `ff` are
+/// followed by zeros or are restart markers (section B.1.1.5 of the standard).
 fn trim_end(scan: &[u8]) -> &[u8] {
-    let end = scan.windows(2).rposition(|pair| pair == [0xff, EOI]);
+    let end = scan.windows(2).position(|pair| pair == [0xff, EOI]);
     end.and_then(|end| scan.get(..end)).unwrap_or(scan)
 }
 

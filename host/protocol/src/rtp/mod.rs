@@ -3,6 +3,8 @@
 //! A publisher's media is a [`Receiver`]: RTP and RTCP in, frames out. A track that is read is one [`Packetizer`] for all
 //! its readers, and a [`Sender`] per reader for the reports. SDP meets tracks in [`Format`].
 
+#[cfg(test)]
+mod capture_tests;
 pub mod clock;
 pub mod depacketize;
 mod fmtp;

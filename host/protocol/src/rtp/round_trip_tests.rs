@@ -2,10 +2,10 @@
 //! panic whatever comes.
 
 use bytes::Bytes;
-use wasmtx_media::{Codec, Flags, Frame, Track};
+use wasmtx_media::{Codec, Flags, Frame, Track, nal};
 
 use super::depacketize::{Depacketizer, Unit};
-use super::packet::Packet;
+use super::packet::{Header, Packet};
 use super::packetize::{self, INTERLEAVED_HEADER, MIN_MTU, Packetized, Packetizer};
 use super::testing::Random;
 use super::testing::streams::{self, Stream};
@@ -311,6 +311,63 @@ fn junk_does_no_harm_and_the_next_keyframe_decodes() {
             check_recovery(&stream, junk.into_iter().chain([end]), &format!("seed {seed}"));
         }
     }
+}
+
+#[test]
+fn a_frame_that_never_ends_is_cut_off_at_its_bound() {
+    let part = vec![7; 60_000];
+    let check = |stream: Stream, first: &[u8], next: &[u8], bound: usize| {
+        let mut format = Format::of(&stream.track, 96);
+        if let Codec::Aac(_) = stream.track.codec {
+            format.encoding = "MP4A-LATM".to_owned();
+        }
+        let mut depacketizer = Depacketizer::new(&format, &stream.track.codec);
+        let mut units = Vec::new();
+        let mut taken = 0;
+        let refused = (0..1_000).any(|number| {
+            let head = if number == 0 { first } else { next };
+            let payload = Bytes::from([head, &part].concat());
+            let header = Header {
+                marker: false,
+                payload_type: 96,
+                sequence: number,
+                timestamp: 0,
+                ssrc: 0,
+            };
+            taken += part.len();
+            depacketizer
+                .handle(&Packet { header, payload }, false, &mut units)
+                .is_err()
+        });
+        let name = stream.track.codec.name();
+        assert!(refused && taken <= bound + 2 * part.len(), "{name} took {taken} bytes");
+        assert!(units.is_empty());
+    };
+    check(streams::h264(), &[28, 0x85], &[28, 0x05], nal::MAX_NAL);
+    check(streams::h265(), &[49 << 1, 1, 0x93], &[49 << 1, 1, 0x13], nal::MAX_NAL);
+    check(streams::av1(), &[0x50, 0x30], &[0xd0], nal::MAX_ACCESS_UNIT);
+    check(streams::vp8(), &[0x10], &[0], nal::MAX_ACCESS_UNIT);
+    check(streams::vp9(), &[0x08], &[0], nal::MAX_ACCESS_UNIT);
+    check(streams::aac(), &[], &[], 64 * 1024);
+    // Tiny NAL units are bounded by number.
+    let stream = streams::h264();
+    let mut depacketizer = Depacketizer::new(&Format::of(&stream.track, 96), &stream.track.codec);
+    let aggregate = Bytes::from([&[24][..], &[0, 1, 0x41].repeat(100)].concat());
+    let header = Header {
+        marker: false,
+        payload_type: 96,
+        sequence: 0,
+        timestamp: 0,
+        ssrc: 0,
+    };
+    let packet = Packet {
+        header,
+        payload: aggregate,
+    };
+    let results: Vec<bool> = (0..6)
+        .map(|_| depacketizer.handle(&packet, false, &mut Vec::new()).is_ok())
+        .collect();
+    assert_eq!(results, [true, true, true, true, true, false]);
 }
 
 #[test]
