@@ -7,6 +7,7 @@
 
 mod args;
 mod bench;
+mod child;
 mod clip;
 mod histogram;
 mod process;

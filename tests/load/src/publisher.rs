@@ -60,9 +60,11 @@ pub(crate) async fn publish(
     mut phase: watch::Receiver<Phase>,
 ) -> Result<()> {
     let mut session = Session::open(target, place.path, Role::Publish(description(clip))).await?;
-    while target.protocol != Protocol::Bare {
+    // A relay agrees to everything without a word.
+    let mut agreed = target.protocol == Protocol::Bare;
+    while !agreed {
         match session.step(buffer, |_| {}).await? {
-            Step::Event(Event::Recording) => break,
+            Step::Event(Event::Recording) => agreed = true,
             Step::End => bail!("the server closed the connection before it agreed"),
             _ => {}
         }

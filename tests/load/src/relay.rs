@@ -2,7 +2,8 @@
 //!
 //! The *null relay* does one vectored write per frame and reader: the least that a server can do that takes frames as its
 //! unit. The *packet relay* writes every RTP packet on as soon as it is there: the least latency. Neither speaks RTSP: a
-//! connection says `PUBLISH name` or `READ name` and a line end, then interleaved packets flow.
+//! connection says `PUBLISH name` or `READ name` and a line end, then interleaved packets flow. Sockets do not block, and a
+//! publisher is waited for with epoll, which no server of many can do without.
 
 use std::{
     collections::HashMap,
@@ -17,6 +18,7 @@ use std::{
 };
 
 use anyhow::{Result, bail, ensure};
+use tokio::io::AsyncReadExt;
 
 use crate::wire::{Part, split_packet};
 
@@ -64,7 +66,11 @@ pub(crate) fn serve(listener: &TcpListener, unit: Unit, stop: &AtomicBool) -> Re
         let group = groups.entry(name).or_default().clone();
         if publishes {
             thread::spawn(move || {
-                if let Err(error) = relay(stream, unit, &group) {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+                let relayed = runtime
+                    .map_err(anyhow::Error::from)
+                    .and_then(|it| it.block_on(relay(stream, unit, &group)));
+                if let Err(error) = relayed {
                     eprintln!("relay: {error:#}");
                 }
             });
@@ -108,7 +114,9 @@ fn hello(mut stream: &TcpStream) -> Result<(bool, String)> {
 }
 
 /// Copies until the publisher goes; then its readers go, too.
-fn relay(mut publisher: TcpStream, unit: Unit, group: &Group) -> Result<()> {
+async fn relay(publisher: TcpStream, unit: Unit, group: &Group) -> Result<()> {
+    publisher.set_nonblocking(true)?;
+    let mut publisher = tokio::net::TcpStream::from_std(publisher)?;
     let mut buffer = vec![0; 256 << 10];
     let mut filled = 0;
     let result = loop {
@@ -118,10 +126,9 @@ fn relay(mut publisher: TcpStream, unit: Unit, group: &Group) -> Result<()> {
             }
             buffer.resize(filled * 2, 0);
         }
-        match publisher.read(&mut buffer[filled..]) {
+        match publisher.read(&mut buffer[filled..]).await {
             Ok(0) => break Ok(()),
             Ok(more) => filled += more,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => break Err(error.into()),
         }
         let mut start = 0;
