@@ -62,6 +62,8 @@ struct Driver {
     client: Option<Arc<Client>>,
     announced: Option<Announced>,
     publication: Option<Arc<Publication>>,
+    /// Held from SETUP on: the source that SETUP announces is the one that PLAY sends.
+    lane: Option<Arc<wasmtx_hub::Lane<RtpForm>>>,
     ways: Ways,
     playing: Option<Playing>,
     recording: Option<Recording>,
@@ -100,6 +102,7 @@ pub(super) async fn serve(shared: Arc<Shared>, mut stream: Stream, local: Socket
         client: None,
         announced: None,
         publication: None,
+        lane: None,
         ways: Vec::new(),
         playing: None,
         recording: None,
@@ -245,6 +248,7 @@ impl Driver {
                 self.ways.clear();
                 self.inbox = None;
                 self.publication = None;
+                self.lane = None;
                 self.announced = None;
                 *self.conn.session.lock() = None;
                 self.session = None;
@@ -379,7 +383,7 @@ impl Driver {
         let Some(choice) = choice else {
             return self.answer(Answer::Reject(Status::UNSUPPORTED_TRANSPORT));
         };
-        let ssrc = self.lane().and_then(|lane| lane.with(|form| form.ssrc(media)));
+        let ssrc = self.lane.as_ref().and_then(|lane| lane.with(|form| form.ssrc(media)));
         self.machine.accept_setup(choice, ssrc);
         let Some(lane) = self.machine.lane(media) else { return };
         let way = match (lane, ports) {
@@ -407,16 +411,14 @@ impl Driver {
         let path = self.allow(Action::Read, ask).await?;
         if self.publication.is_none() {
             let described = self.shared.hub.describe(Instant::now(), &path, &query).await;
-            self.publication = Some(described.map_err(|error| self.refuse_reading(&path, &error))?);
+            let publication = described.map_err(|error| self.refuse_reading(&path, &error))?;
+            let mtu = self.shared.udp_max_payload;
+            self.lane = Some(publication.lane(|publication| RtpForm::new(publication, mtu, rand::random)));
+            self.publication = Some(publication);
             self.open_session(&path, &query);
         }
         let known = self.publication.as_ref().is_some_and(|publication| media < publication.tracks().len());
         if known { Ok(()) } else { Err(Answer::Reject(Status::NOT_FOUND)) }
-    }
-
-    fn lane(&self) -> Option<Arc<wasmtx_hub::Lane<RtpForm>>> {
-        let mtu = self.shared.udp_max_payload;
-        Some(self.publication.as_ref()?.lane(|publication| RtpForm::new(publication, mtu, rand::random)))
     }
 
     async fn play(&mut self) {
@@ -436,7 +438,9 @@ impl Driver {
             // Published anew since SETUP: the client must look at the new description.
             return self.answer(Answer::Reject(Status::SESSION_NOT_FOUND));
         }
-        let Some(lane) = self.lane() else { return };
+        let Some(lane) = self.lane.clone() else {
+            return self.answer(Answer::Reject(Status::METHOD_NOT_VALID_IN_THIS_STATE));
+        };
         let mut playing = Playing::new(now, reader, lane);
         let infos = playing.begin(&self.ways);
         tracing::info!(conn = %self.conn.id, path = %playing.reader().path().name, session = %session.id, "[RTSP] session is reading");

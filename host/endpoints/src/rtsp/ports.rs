@@ -23,6 +23,8 @@ use crate::{
 const QUEUE: usize = 1_024;
 /// No datagram is larger.
 const MAX_DATAGRAM: usize = 65_535;
+/// Ports that the system is asked for until one has a free neighbour.
+const PAIR_ATTEMPTS: u32 = 32;
 /// Reserved at once, to be cut into datagrams.
 const CHUNK: usize = 256 << 10;
 
@@ -61,11 +63,17 @@ struct Port {
 }
 
 impl Ports {
+    /// Binds both. Where the system may choose both ports it is asked until RTCP gets the one after RTP, as clients
+    /// expect (RFC 3550 section 11).
     pub(super) fn bind(rtp: &str, rtcp: &str, receive_buffer: usize) -> Result<Ports, BindError> {
-        Ok(Ports {
-            rtp: Port::spawn(bind::udp("rtpAddress", rtp, receive_buffer)?, false),
-            rtcp: Port::spawn(bind::udp("rtcpAddress", rtcp, receive_buffer)?, true),
-        })
+        let (first, second) = match rtcp.strip_suffix(":0").filter(|_| rtp.ends_with(":0")) {
+            Some(host) => bind_pair(rtp, host, receive_buffer)?,
+            None => (
+                bind::udp("rtpAddress", rtp, receive_buffer)?,
+                bind::udp("rtcpAddress", rtcp, receive_buffer)?,
+            ),
+        };
+        Ok(Ports { rtp: Port::spawn(first, false), rtcp: Port::spawn(second, true) })
     }
 
     /// Our port for RTP and the one for RTCP.
@@ -96,6 +104,24 @@ impl Drop for Ports {
     fn drop(&mut self) {
         self.rtp.task.abort();
         self.rtcp.task.abort();
+    }
+}
+
+fn bind_pair(rtp: &str, rtcp_host: &str, receive_buffer: usize) -> Result<(UdpSocket, UdpSocket), BindError> {
+    let mut attempt = 1;
+    loop {
+        let first = bind::udp("rtpAddress", rtp, receive_buffer)?;
+        let port = first.local_addr().map_or(0, |address| address.port());
+        let next = port.checked_add(1).filter(|_| port % 2 == 0);
+        let second = next.map(|next| bind::udp("rtcpAddress", &format!("{rtcp_host}:{next}"), receive_buffer));
+        match second {
+            Some(Ok(second)) => return Ok((first, second)),
+            Some(Err(error)) if attempt >= PAIR_ATTEMPTS => return Err(error),
+            _ if attempt >= 2 * PAIR_ATTEMPTS => {
+                return Ok((first, bind::udp("rtcpAddress", &format!("{rtcp_host}:0"), receive_buffer)?));
+            }
+            _ => attempt += 1,
+        }
     }
 }
 
