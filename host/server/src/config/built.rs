@@ -6,8 +6,10 @@
 use super::{
     Config,
     global::{AuthMethod, Global},
+    limits::Limits,
     node::Node,
     path::{PathConf, SourceKind, SourceTransport},
+    plugin::{Plugin, Run},
     schema::Settings,
 };
 use serde_json::Value as Json;
@@ -64,27 +66,23 @@ const GLOBAL: &[Feature] = &[
         keys: &["pprof*"],
         protocol: None,
     },
-    Feature {
-        switch: None,
-        keys: &[
-            "dumpPackets",
-            "runOnConnect*",
-            "runOnDisconnect",
-            "authHTTP*",
-            "authJWT*",
-            "apiPersist",
-            "allowCommandsFromApi",
-            "apiEncryption",
-            "apiTrustedProxies",
-            "metricsEncryption",
-            "metricsTrustedProxies",
-            "multicast*",
-            "srtpAddress",
-            "srtcpAddress",
-            "rtspTrustedProxies",
-        ],
-        protocol: None,
-    },
+    loose(&[
+        "dumpPackets",
+        "runOnConnect*",
+        "runOnDisconnect",
+        "authHTTP*",
+        "authJWT*",
+        "apiPersist",
+        "allowCommandsFromApi",
+        "apiEncryption",
+        "apiServer*",
+        "metricsEncryption",
+        "metricsServer*",
+        "multicast*",
+        "srtpAddress",
+        "srtcpAddress",
+        "rtspTrustedProxies",
+    ]),
 ];
 
 const PATH: &[Feature] = &[
@@ -98,30 +96,25 @@ const PATH: &[Feature] = &[
         keys: &["alwaysAvailable*"],
         protocol: None,
     },
-    Feature {
-        switch: None,
-        keys: &[
-            "forward",
-            "useAbsoluteTimestamp",
-            "srtReadPassphrase",
-            "srtPublishPassphrase",
-            "rtspDemuxMpegts",
-            "rtspAnyPort",
-            "rtspRange*",
-            "rtspScale",
-            "rtspUDPSourcePortRange",
-            "rtpSDP",
-            "moqTransport",
-            "whep*",
-            "rpiCamera*",
-            "runOnOnline*",
-            "runOnOffline",
-            "runOnRead*",
-            "runOnUnread",
-            "runOnRecordSegment*",
-        ],
-        protocol: None,
-    },
+    loose(&[
+        "forward",
+        "srtReadPassphrase",
+        "srtPublishPassphrase",
+        "rtspDemuxMpegts",
+        "rtspAnyPort",
+        "rtspRange*",
+        "rtspScale",
+        "rtspUDPSourcePortRange",
+        "rtpSDP",
+        "moqTransport",
+        "whep*",
+        "rpiCamera*",
+        "runOnOnline*",
+        "runOnOffline",
+        "runOnRead*",
+        "runOnUnread",
+        "runOnRecordSegment*",
+    ]),
 ];
 
 /// Kinds of sources that are served.
@@ -132,8 +125,45 @@ const SOURCES: &[SourceKind] = &[
     SourceKind::Rtsps,
 ];
 
-/// Grants that nothing stands behind yet: plugins are answered `not-granted`.
-const GRANTS: &[&str] = &["http", "kv", "storage", "control"];
+/// Bounds that are not the file's to set yet: the built-in ones count.
+const LIMITS: &[Feature] = &[loose(&[
+    "connections",
+    "connectionsPerAddress",
+    "connectionsPerAddressBeforeLogin",
+    "rtsp*",
+    "tls*",
+    "httpHead",
+    "apiBody",
+    "loginFailures",
+    "pathsPerRule",
+    "startingSources",
+    "commands",
+    "pluginInstances",
+    "pluginFile",
+])];
+
+const PLUGIN: &[Feature] = &[loose(&["instances", "run", "state"])];
+const PLUGIN_LIMITS: &[Feature] = &[loose(&[
+    "framesPerCall",
+    "heldFrames",
+    "heldBytes",
+    "snapshot",
+    "logLines",
+    "kv",
+])];
+/// Nothing stands behind these: plugins are answered `not-granted`.
+const GRANTS: &[Feature] = &[loose(&["http", "storage", "control"])];
+/// There are no such plugins yet.
+const POLICIES: &[Feature] = &[loose(&["sink", "transcoder"])];
+
+/// Keys that count each by itself.
+const fn loose(keys: &'static [&'static str]) -> Feature {
+    Feature {
+        switch: None,
+        keys,
+        protocol: None,
+    }
+}
 
 /// The sentence for an authentication method that is not there yet.
 pub(crate) fn missing_method(method: AuthMethod) -> Option<String> {
@@ -165,12 +195,18 @@ pub(crate) fn warning(config: &Config) -> Option<String> {
             .into_iter()
             .map(str::to_owned),
     );
-    for plugin in config.tree.get("plugins").map(Node::entries).unwrap_or_default() {
-        let granted = plugin.value.get("grant").map(Node::entries).unwrap_or_default();
-        let idle = granted
-            .iter()
-            .filter(|grant| GRANTS.contains(&&*grant.key) && !grant.value.is_null());
-        names.extend(idle.map(|grant| format!("plugins.{}.grant.{}", plugin.key, grant.key)));
+    if let Some(limits) = config.tree.get("limits") {
+        let idle = idle(LIMITS, &written(limits), &config.global.limits, &Limits::default());
+        names.extend(idle.into_iter().map(|key| format!("limits.{key}")));
+    }
+    for (name, plugin) in &config.global.plugins {
+        let written = config.tree.get("plugins").and_then(|plugins| plugins.get(name));
+        names.extend(
+            written
+                .iter()
+                .flat_map(|node| idle_plugin(node, plugin))
+                .map(|key| format!("plugins.{name}.{key}")),
+        );
     }
     if let Some(defaults) = config.tree.get("pathDefaults") {
         let idle = idle_path(&written(defaults), &config.path_defaults, &path);
@@ -202,6 +238,27 @@ fn written(node: &Node) -> Vec<&str> {
         .collect()
 }
 
+fn idle_plugin(node: &Node, conf: &Plugin) -> Vec<String> {
+    let default = Plugin::default();
+    let mut names: Vec<String> = owned(idle(PLUGIN, &written(node), conf, &default));
+    let mut below = |key: &str, idle: &dyn Fn(&[&str]) -> Vec<String>| {
+        let keys = node.get(key).map(written).unwrap_or_default();
+        names.extend(idle(&keys).into_iter().map(|name| format!("{key}.{name}")));
+    };
+    below("limits", &|keys| {
+        owned(idle(PLUGIN_LIMITS, keys, &conf.limits, &default.limits))
+    });
+    below("grant", &|keys| owned(idle(GRANTS, keys, &conf.grant, &default.grant)));
+    below("onError", &|keys| {
+        owned(idle(POLICIES, keys, &conf.on_error.0, &default.on_error.0))
+    });
+    names
+}
+
+fn owned(names: Vec<&str>) -> Vec<String> {
+    names.into_iter().map(str::to_owned).collect()
+}
+
 fn idle_path(written: &[&str], conf: &PathConf, default: &PathConf) -> Vec<String> {
     let mut names: Vec<String> = idle(PATH, written, conf, default)
         .into_iter()
@@ -209,6 +266,15 @@ fn idle_path(written: &[&str], conf: &PathConf, default: &PathConf) -> Vec<Strin
         .collect();
     if written.contains(&"source") && !SOURCES.contains(&conf.source.kind()) {
         names.push(format!("source ({})", conf.source.kind()));
+    }
+    if written.contains(&"plugins")
+        && conf
+            .plugins
+            .0
+            .iter()
+            .any(|link| link.run.is_some_and(|run| run != Run::Auto))
+    {
+        names.push("plugins (run)".into());
     }
     if written.contains(&"rtspTransport") && conf.rtsp_transport == SourceTransport::Multicast {
         names.push("rtspTransport (multicast)".into());
@@ -246,19 +312,65 @@ fn covers(known: &str, key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{plugin, schema::Field},
+        *,
+    };
+    use std::{collections::BTreeSet, fs, path::Path};
+
+    /// The tables with the fields that they are about.
+    fn tables() -> [(&'static [Feature], &'static [Field]); 7] {
+        [
+            (GLOBAL, Global::fields()),
+            (PATH, PathConf::fields()),
+            (LIMITS, Limits::fields()),
+            (PLUGIN, Plugin::fields()),
+            (PLUGIN_LIMITS, plugin::Limits::fields()),
+            (GRANTS, plugin::Grant::fields()),
+            (POLICIES, plugin::OnError::fields()),
+        ]
+    }
 
     #[test]
     fn every_key_of_the_table_is_a_key_of_the_schema() {
-        let check = |features: &[Feature], fields: &[super::super::schema::Field]| {
+        for (features, fields) in tables() {
             for known in features
                 .iter()
                 .flat_map(|feature| feature.keys.iter().chain(feature.switch.as_ref()))
             {
                 assert!(fields.iter().any(|field| covers(known, field.key)), "{known}");
             }
-        };
-        check(GLOBAL, Global::fields());
-        check(PATH, PathConf::fields());
+        }
+    }
+
+    /// All source text of this crate that is not the configuration.
+    fn source(folder: &Path) -> String {
+        let mut text = String::new();
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("config") {
+                text += &source(&path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                text += &fs::read_to_string(&path).unwrap();
+            }
+        }
+        text
+    }
+
+    #[test]
+    fn every_other_key_is_obeyed_somewhere() {
+        let text = source(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+        let words: BTreeSet<&str> = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+        for (features, fields) in tables() {
+            let keys: Vec<&str> = features.iter().flat_map(|feature| feature.keys).copied().collect();
+            let silent = fields
+                .iter()
+                .filter(|field| !keys.iter().any(|known| covers(known, field.key)));
+            let silent: Vec<&str> = silent
+                .filter(|field| !words.contains(field.name))
+                .map(|field| field.key)
+                .collect();
+            assert!(silent.is_empty(), "neither obeyed nor named as not built: {silent:?}");
+        }
     }
 }

@@ -45,6 +45,9 @@ pub(crate) enum Shape {
 /// A key of a struct.
 pub(crate) struct Field {
     pub(crate) key: &'static str,
+    /// The name of the struct's field, which is how the code that obeys the key calls it.
+    #[cfg(test)]
+    pub(crate) name: &'static str,
     pub(crate) shape: fn() -> Shape,
 }
 
@@ -177,6 +180,8 @@ macro_rules! settings {
             fn fields() -> &'static [$crate::config::schema::Field] {
                 &[ $( $crate::config::schema::Field {
                     key: $key,
+                    #[cfg(test)]
+                    name: stringify!($field),
                     shape: <$type as $crate::config::schema::Value>::shape,
                 }, )* ]
             }

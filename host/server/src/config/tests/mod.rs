@@ -229,7 +229,7 @@ fn what_is_not_built_is_named_in_one_warning_when_it_would_do_something() {
     assert!(idle("rtmp: no\nrtmpAddress: :1\nrecord: no\nsrtAddress: :8890\nrunOnConnect:\n").is_empty());
     assert_eq!(
         idle("hls: yes\nrtmpAddress: :1\nrunOnConnect: x\nplugins: {a: {file: x.wasm, grant: {http: [h], kv: yes}}}\n"),
-        ["not built yet, so without effect: hls, rtmpAddress, runOnConnect, plugins.a.grant.http, plugins.a.grant.kv"]
+        ["not built yet, so without effect: hls, rtmpAddress, runOnConnect, plugins.a.grant.http"]
     );
     assert_eq!(
         idle("pathDefaults: {runOnRead: x}\npaths: {a: {record: yes}, b: {record: yes}, c: {source: 'srt://h:1'}}\n"),
