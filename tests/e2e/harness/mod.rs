@@ -1,0 +1,49 @@
+//! What the tests stand on: the server as a child process, players as child processes, clips, and a reader that keeps
+//! every frame.
+
+mod clip;
+mod folder;
+mod frames;
+mod http;
+mod player;
+mod reader;
+mod server;
+mod session;
+mod tool;
+
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+pub(crate) use clip::{Clip, Codec};
+pub(crate) use folder::Folder;
+pub(crate) use frames::{assert_run, hash, hashes_of};
+pub(crate) use player::{Player, Transport};
+pub(crate) use reader::Reader;
+pub(crate) use server::{Outcome, Server, binary, plugin};
+pub(crate) use session::{Login, Session};
+pub(crate) use tool::Tool;
+
+/// After this time, something that should have happened will not happen any more. Long, because the machine may be busy
+/// with other tests; nothing waits for its end unless it fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often a condition is looked at.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Waits for `look` to find something.
+///
+/// # Panics
+/// When that takes longer than [`PATIENCE`].
+#[track_caller]
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited {PATIENCE:?} in vain: {what}");
+        sleep(TICK);
+    }
+}

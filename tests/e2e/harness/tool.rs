@@ -1,0 +1,115 @@
+//! A program that plays a part in a test: started, watched, and ended by its own id.
+
+use std::{
+    ffi::OsStr,
+    fs::{self, File},
+    io,
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    thread,
+};
+
+use super::{Folder, until};
+
+/// A running program. Ended when dropped; what it said is shown when the test failed.
+pub(crate) struct Tool {
+    name: String,
+    child: Child,
+    folder: Folder,
+}
+
+/// What it said ends up here.
+const SAID: &str = "said";
+/// Its standard output ends up here.
+const OUTPUT: &str = "output";
+
+impl Tool {
+    /// Starts a program in a folder of its own.
+    pub(crate) fn start<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = A>) -> Tool {
+        let folder = Folder::new();
+        let said = File::create(folder.file(SAID)).expect("a file for what a tool says");
+        let output = File::create(folder.file(OUTPUT)).expect("a file for a tool's output");
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(folder.path());
+        command.stdin(Stdio::null()).stdout(output).stderr(said);
+        let name = format!("{command:?}");
+        let child = command.spawn().unwrap_or_else(|error| missing(program, &error));
+        Tool { name, child, folder }
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let child = &mut self.child;
+        until(&self.name, || child.try_wait().expect("a child of ours"))
+    }
+
+    /// Waits for its end, which has to be a good one.
+    #[track_caller]
+    pub(crate) fn succeed(&mut self) {
+        let status = self.wait();
+        assert!(status.success(), "{}\n{status}\n{}", self.name, self.said());
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().expect("a child of ours").is_none()
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A file in its folder.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.file(name)
+    }
+
+    /// What it wrote to standard error so far.
+    pub(crate) fn said(&self) -> String {
+        self.folder.read(SAID)
+    }
+
+    /// What it wrote to standard output so far.
+    pub(crate) fn output(&self) -> String {
+        self.folder.read(OUTPUT)
+    }
+}
+
+impl Drop for Tool {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("--- {}\n{}", self.name, self.said());
+        }
+    }
+}
+
+/// Runs a program to its end and answers its standard output.
+#[track_caller]
+pub(super) fn run<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = A>) -> Vec<u8> {
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null());
+    let Output { status, stdout, stderr } = command.output().unwrap_or_else(|error| missing(program, &error));
+    let said = String::from_utf8_lossy(&stderr);
+    assert!(status.success(), "{command:?}\n{status}\n{said}");
+    stdout
+}
+
+fn missing(program: &str, error: &io::Error) -> ! {
+    let line = match program {
+        "ffmpeg" => "apt-get install -y ffmpeg",
+        "openssl" => "apt-get install -y openssl",
+        _ => {
+            "apt-get install -y gstreamer1.0-tools gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-rtsp"
+        }
+    };
+    panic!("{program} does not start ({error}); `scripts/setup test` installs it, or: {line}")
+}
+
+/// Writes what a program has to read.
+pub(super) fn write(file: &std::path::Path, contents: &str) {
+    fs::write(file, contents).expect("a file of the test");
+}

@@ -1,0 +1,8 @@
+//! End to end: FFmpeg, GStreamer and a reader of our own against the built server.
+//!
+//! Every test starts a server of its own on ports that the system chooses, and talks to it as a user would. What happens
+//! is waited for by its effect (a log line, an API answer, a frame), never by time.
+
+mod harness;
+
+mod pairings;

@@ -1,0 +1,63 @@
+//! Every publisher with every reader, by every transport.
+
+use crate::harness::{Codec, Player, Server, Transport, assert_run};
+
+/// Pictures that each reader reads.
+const PICTURES: usize = 60;
+
+const OPEN: &str = "paths:\n  all_others:\n";
+
+/// Publishes once, and reads by all players and transports at the same time.
+fn check(publisher: Player, transport: Transport) {
+    let server = Server::start(OPEN);
+    let clip = Codec::H264.clip();
+    let sent = clip.hashes();
+    let _publishing = publisher.publish(&server, transport, "cam1", &clip);
+    server.online("cam1");
+
+    let readers = Player::ALL
+        .iter()
+        .flat_map(|reader| Transport::ALL.map(|by| (*reader, by)));
+    let readings: Vec<_> = readers
+        .map(|(reader, by)| (reader, by, reader.read(&server, by, "cam1", PICTURES)))
+        .collect();
+    for (reader, by, reading) in readings {
+        let got = reading.hashes();
+        eprintln!(
+            "{publisher:?} by {transport:?} to {reader:?} by {by:?}: {} pictures",
+            got.len()
+        );
+        let begin = assert_run(&sent, &got, PICTURES);
+        assert_eq!(begin % 25, 0, "the first picture is a keyframe");
+    }
+}
+
+#[test]
+fn every_reader_gets_the_pictures_that_ffmpeg_publishes_over_tcp() {
+    check(Player::FFmpeg, Transport::Tcp);
+}
+
+#[test]
+fn every_reader_gets_the_pictures_that_ffmpeg_publishes_over_udp() {
+    check(Player::FFmpeg, Transport::Udp);
+}
+
+#[test]
+fn every_reader_gets_the_pictures_that_ffmpeg_publishes_over_tls() {
+    check(Player::FFmpeg, Transport::Tls);
+}
+
+#[test]
+fn every_reader_gets_the_pictures_that_gstreamer_publishes_over_tcp() {
+    check(Player::GStreamer, Transport::Tcp);
+}
+
+#[test]
+fn every_reader_gets_the_pictures_that_gstreamer_publishes_over_udp() {
+    check(Player::GStreamer, Transport::Udp);
+}
+
+#[test]
+fn every_reader_gets_the_pictures_that_gstreamer_publishes_over_tls() {
+    check(Player::GStreamer, Transport::Tls);
+}
