@@ -243,7 +243,7 @@ impl Guest {
             };
             state.running = left;
             // Other tasks of this worker thread get their turn every millisecond, however busy the guest is.
-            Ok(UpdateDeadline::Yield(1))
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
         });
         let failed = |store: &Store<State>, error| Failure::of(&error, store.data().meter.refused());
         let calls = match pre.instantiate_async(&mut store).await {

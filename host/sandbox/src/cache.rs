@@ -15,6 +15,7 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use hmac::{Hmac, Mac};
@@ -84,7 +85,9 @@ impl Cache {
     pub(crate) fn store(&self, component: &Digest, code: &[u8]) -> io::Result<()> {
         let mac = self.mac(component, code).finalize().into_bytes();
         let file = self.file(component);
-        let aside = file.with_extension(format!("{}.part", std::process::id()));
+        static PARTS: AtomicU64 = AtomicU64::new(0);
+        let part = PARTS.fetch_add(1, Relaxed);
+        let aside = file.with_extension(format!("{}-{part}.part", std::process::id()));
         let mut out = OpenOptions::new()
             .write(true)
             .create(true)

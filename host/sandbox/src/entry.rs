@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed, mpsc},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use wasmtx_hub::{CloseReason, Opening, PathName};
@@ -21,6 +21,9 @@ use crate::{
     sampler::Sampler,
     version::Version,
 };
+
+/// A call that takes longer is timed alone, and so is the one after it.
+const SLOW: Duration = Duration::from_micros(200);
 
 /// A plugin in the list of a path, with what the list says about it.
 pub(crate) struct Slot {
@@ -537,12 +540,14 @@ impl Entry {
             counts.held_bytes.store(held as u64, Relaxed);
         }
         let share = self.version.limits.share;
-        if self
-            .slot
-            .plugin
-            .share
-            .spent(now, time.saturating_mul(stands_for), share)
-        {
+        let time = if time < SLOW {
+            time.saturating_mul(stands_for)
+        } else {
+            // Perhaps the thread stood still: that says nothing about the calls that were not timed.
+            self.sampler.again();
+            time
+        };
+        if self.slot.plugin.share.spent(now, time, share) {
             let (plugin, path) = (self.name(), self.place.path());
             tracing::warn!(
                 plugin,

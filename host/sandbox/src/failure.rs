@@ -42,10 +42,10 @@ impl Failure {
         };
         let text = match cause {
             Cause::Deadline => "the call took too long".to_owned(),
-            // Debug is the chain of causes, outermost first, with the guest's backtrace.
-            _ => format!("{error:?}")
+            // The cause first: the backtrace, which wasmtime puts in front of it, may be cut.
+            _ => format!("{}: {error}", error.root_cause())
                 .lines()
-                .map(|line| clean(line.trim(), TEXT_LEN))
+                .map(str::trim)
                 .collect::<Vec<_>>()
                 .join(" | "),
         };

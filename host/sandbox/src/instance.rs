@@ -22,7 +22,7 @@ use crate::{
         plugin::types::PluginError,
     },
     component::Code,
-    convert,
+    convert, deadline,
     engine::epochs,
     failure::{Failure, Refused},
     host::{Common, State, frame},
@@ -51,6 +51,7 @@ fn run<R>(
     call: impl FnOnce(&mut Store<State>) -> wasmtime::Result<R>,
 ) -> Result<R, Failure> {
     store.set_epoch_deadline(deadline);
+    store.data_mut().overtime = None;
     match catch_unwind(AssertUnwindSafe(|| call(store))) {
         Ok(Ok(result)) => Ok(result),
         Ok(Err(error)) => Err(Failure::of(&error, store.data().meter.refused())),
@@ -63,6 +64,7 @@ pub(crate) fn configure_only(common: &Arc<Common>, version: &Version, config: &s
     let place = Arc::new(Place::default());
     let state = State::new(common.clone(), place, version.grants.clone(), version.limits.memory);
     let mut store = store(&version.code, state, version.limits.open);
+    deadline::by_running_time(&mut store);
     let deadline = epochs(version.limits.open);
     let calls = run(&mut store, deadline, |store| {
         version.code.configuring.instantiate(store)
@@ -112,6 +114,7 @@ impl Guest {
         let limits = &version.limits;
         let state = State::new(common.clone(), place.clone(), version.grants.clone(), limits.memory);
         let mut store = store(&version.code, state, limits.open);
+        deadline::by_running_time(&mut store);
         let open_deadline = epochs(limits.open);
         let calls = run(&mut store, open_deadline, |store| pre.instantiate(store))?;
         let wishes = run(&mut store, open_deadline, |store| {

@@ -17,6 +17,7 @@ mod chain;
 mod compile;
 mod component;
 mod convert;
+mod deadline;
 mod engine;
 mod entry;
 mod error;

@@ -62,7 +62,7 @@ pub(crate) const AUTH_WAITING: usize = 1_024;
 pub struct Limits {
     /// Bytes of linear memory of one instance, all memories together. At most 64 MiB.
     pub memory: usize,
-    /// One `filter.frame` call. Between two frames of every reader of the path, so keep it short.
+    /// One `filter.frame` call, by the time that it really runs. Every reader of the path waits for it, so keep it short.
     pub frame: Duration,
     /// `configure`, `open` and `close`, each.
     pub open: Duration,

@@ -30,6 +30,11 @@ impl Sampler {
         Some(stands_for)
     }
 
+    /// Times the next call as well: after a slow one, it matters whether they all are.
+    pub(crate) fn again(&mut self) {
+        (self.left, self.distance) = (1, 1);
+    }
+
     /// Any number (Marsaglia's xorshift): enough to spread things, nothing for secrets.
     pub(crate) fn random(&mut self) -> u32 {
         self.random ^= self.random << 13;

@@ -25,6 +25,7 @@ use wasmtx_hub::Proof;
 
 use crate::{
     bindings::{self, plugin},
+    deadline::Overtime,
     limits::Meter,
     metrics::Place,
 };
@@ -73,6 +74,8 @@ pub(crate) struct State {
     pub(crate) proof: Option<Arc<dyn Proof>>,
     /// Guest time left to the asynchronous call at hand; the epoch callback counts it down.
     pub(crate) running: Duration,
+    /// Of the synchronous call at hand, once its deadline has passed.
+    pub(crate) overtime: Option<Overtime>,
 }
 
 impl State {
@@ -85,6 +88,7 @@ impl State {
             frame: frame::AtHand::default(),
             proof: None,
             running: Duration::ZERO,
+            overtime: None,
         }
     }
 }

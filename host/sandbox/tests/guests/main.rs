@@ -3,4 +3,8 @@
 
 mod support;
 
+mod auth;
 mod filter;
+mod hostile;
+mod load;
+mod swap;
