@@ -7,7 +7,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::{
     clip::Shape,
-    run::{MAX_SECONDS, Options},
+    run::{MAX_SECONDS, Options, SETTLE_TIME},
     session::{Protocol, Target},
     verify::Depth,
 };
@@ -181,6 +181,7 @@ pub(crate) fn options(matches: &ArgMatches) -> Result<Options> {
         readers: number("readers"),
         threads: number("threads"),
         window: Duration::from_secs(matches.get_one::<u64>("seconds").copied().unwrap_or_default()),
+        settle: SETTLE_TIME,
         pid: matches.get_one::<u32>("pid").copied(),
         depth: if text("verify") == "all" {
             Depth::All

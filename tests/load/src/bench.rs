@@ -261,6 +261,7 @@ impl Bench<'_> {
             readers,
             threads: 1,
             window: self.options.window / TURNS,
+            settle: run::SETTLE_TIME,
             pid: Some(running.pid()),
             depth: Depth::Headers,
         };

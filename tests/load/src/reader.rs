@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How long a reader waits for the last frames after the publishers stopped.
-const DRAIN_TIME: Duration = Duration::from_secs(1);
+const DRAIN_TIME: Duration = Duration::from_secs(3);
 
 /// What the readers of a run share with those who watch them.
 #[derive(Debug, Default)]

@@ -40,8 +40,8 @@ pub(crate) const MAX_SECONDS: u64 = 3_600;
 const START_TIME: Duration = Duration::from_secs(20);
 /// Readers that have no frame in this time are counted as they are.
 const JOIN_TIME: Duration = Duration::from_secs(60);
-/// What is left to settle before memory and time are looked at.
-const SETTLE_TIME: Duration = Duration::from_secs(1);
+/// What is left to settle, if nobody says otherwise.
+pub(crate) const SETTLE_TIME: Duration = Duration::from_secs(1);
 /// How often progress is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// Connections that one thread opens at the same time.
@@ -67,6 +67,8 @@ pub(crate) struct Options {
     pub(crate) threads: u32,
     /// How long is measured.
     pub(crate) window: Duration,
+    /// What is left to settle before memory and time are looked at.
+    pub(crate) settle: Duration,
     /// The server's process.
     pub(crate) pid: Option<u32>,
     /// How deep readers look.
@@ -181,6 +183,7 @@ fn measure(shared: &Arc<Shared>, publishers: Option<&thread::JoinHandle<Result<(
         readers,
         threads,
         window,
+        settle,
         pid,
         ..
     } = shared.options;
@@ -192,7 +195,7 @@ fn measure(shared: &Arc<Shared>, publishers: Option<&thread::JoinHandle<Result<(
             bail!("not every publisher was accepted");
         }
     }
-    thread::sleep(SETTLE_TIME);
+    thread::sleep(settle);
     let memory_before = server.as_ref().map(Process::memory).transpose()?;
 
     let total = (paths * readers) as usize;
@@ -211,7 +214,7 @@ fn measure(shared: &Arc<Shared>, publishers: Option<&thread::JoinHandle<Result<(
         thread::sleep(LOOK_INTERVAL);
     }
     if total > 0 {
-        thread::sleep(SETTLE_TIME);
+        thread::sleep(settle);
     }
 
     let own = Process::own();
@@ -372,6 +375,115 @@ impl Harvest {
         self.first_frame.merge(&other.first_frame);
         for (error, count) in other.errors {
             *self.errors.entry(error).or_default() += count;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::{SocketAddr, TcpListener},
+        sync::atomic::AtomicBool,
+    };
+
+    use super::*;
+    use crate::{
+        clip::Shape,
+        relay::{self, Unit},
+        session::Protocol,
+    };
+
+    fn options(address: SocketAddr) -> Options {
+        Options {
+            target: Target {
+                address,
+                protocol: Protocol::Bare,
+                query: String::new(),
+                login: None,
+            },
+            path: "cam".to_owned(),
+            paths: 2,
+            publish: true,
+            readers: 3,
+            threads: 2,
+            window: Duration::from_millis(200),
+            settle: Duration::from_millis(20),
+            pid: Some(std::process::id()),
+            depth: Depth::All,
+        }
+    }
+
+    fn clip() -> Arc<Clip> {
+        let shape = Shape {
+            bitrate: 1_000_000,
+            fps: 100.0,
+            gop: 10,
+        };
+        Arc::new(Clip::synthetic(shape).unwrap())
+    }
+
+    #[test]
+    fn a_run_against_a_relay_gets_every_frame() {
+        for unit in [Unit::Frame, Unit::Packet] {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let stop = AtomicBool::new(false);
+            let report = thread::scope(|scope| {
+                scope.spawn(|| relay::serve(&listener, unit, &stop));
+                let report = run(options(address), clip());
+                stop.store(true, Ordering::Relaxed);
+                report.unwrap()
+            });
+            assert!(report.is_clean(), "{unit:?}:\n{}", report.table());
+            assert_eq!((report.readers, report.joined), (6, 6));
+            assert!(report.frames > 0 && report.latency.count() > 0 && report.server.is_some());
+            assert!(
+                report.summary.frames.received >= report.frames,
+                "the window is within the run"
+            );
+        }
+    }
+
+    #[test]
+    fn a_run_against_nobody_fails_with_the_address() {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let error = format!("{:#}", run(options(address), clip()).err().unwrap());
+        assert!(error.contains(&address.to_string()), "{error}");
+    }
+
+    #[test]
+    fn a_run_beyond_the_bounds_is_refused() {
+        let fine = options(SocketAddr::from(([127, 0, 0, 1], 1)));
+        fine.check().unwrap();
+        for options in [
+            Options {
+                paths: 0,
+                ..fine.clone()
+            },
+            Options {
+                paths: MAX_PATHS + 1,
+                readers: 0,
+                ..fine.clone()
+            },
+            Options {
+                readers: MAX_READERS,
+                ..fine.clone()
+            },
+            Options {
+                threads: 0,
+                ..fine.clone()
+            },
+            Options {
+                window: Duration::from_secs(MAX_SECONDS + 1),
+                ..fine.clone()
+            },
+            Options {
+                readers: 0,
+                publish: false,
+                ..fine.clone()
+            },
+        ] {
+            assert!(options.check().is_err(), "{options:?}");
         }
     }
 }
