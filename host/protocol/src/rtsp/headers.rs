@@ -115,7 +115,7 @@ impl RtpInfo {
             }
             rest = front.trim_end();
         }
-        let url = rest.trim_matches('"').trim();
+        let url = rest.trim_matches(|c: char| matches!(c, '"' | ',') || c.is_whitespace());
         if url.is_empty() {
             return Err(Error::RtpInfo);
         }
