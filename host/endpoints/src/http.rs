@@ -32,8 +32,11 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::bind::{self, BindError};
-use limits::{Admission, Slot};
+use crate::{
+    admission::Slot,
+    bind::{self, BindError},
+};
+use limits::Shared;
 pub use limits::{Limits, Refused};
 use stall::Stalled;
 
@@ -60,7 +63,7 @@ pub struct Peer {
 #[derive(Debug)]
 pub struct Server {
     socket: Socket,
-    limits: Arc<Admission>,
+    shared: Arc<Shared>,
     tls: Option<Arc<rustls::ServerConfig>>,
 }
 
@@ -97,7 +100,7 @@ impl Server {
         };
         Ok(Server {
             socket,
-            limits: Admission::new(limits),
+            shared: Shared::new(limits),
             tls,
         })
     }
@@ -115,7 +118,7 @@ impl Server {
     /// How many connections were refused or closed for each reason that is the client's doing. Stays readable while
     /// the server runs.
     pub fn refused(&self) -> Refused {
-        Refused(self.limits.clone())
+        Refused(self.shared.clone())
     }
 
     /// Serves until `stop` says true or its sender is gone; then takes no more connections and gives requests that are
@@ -131,17 +134,22 @@ impl Server {
             let (stream, address) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    self.limits.count("accept");
+                    self.shared.count("accept");
                     if is_exhausted(&error) {
                         tokio::time::sleep(EXHAUSTED_PAUSE).await;
                     }
                     continue;
                 }
             };
-            let Some(slot) = self.limits.admit(address) else {
-                continue;
+            let slot = match self.shared.admission.admit(address) {
+                Ok(slot) => slot,
+                Err(reason) => {
+                    self.shared.count(reason);
+                    continue;
+                }
             };
             let connection = Connection {
+                shared: self.shared.clone(),
                 slot,
                 router: router.clone(),
                 stop: stop.clone(),
@@ -214,6 +222,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// One connection, from its first byte to its end.
 struct Connection {
+    shared: Arc<Shared>,
     slot: Slot,
     router: Router,
     stop: watch::Receiver<bool>,
@@ -221,12 +230,13 @@ struct Connection {
 
 impl Connection {
     async fn run(self, stream: Box<dyn Stream>, tls: Option<TlsAcceptor>) {
-        let limits = &self.slot.admission().limits;
+        let limits = &self.shared.limits;
         let stream = Stalled::new(stream, limits.write_stall);
         let Some(tls) = tls else {
             return self.serve(stream, false).await;
         };
         let Some(turn) = self.slot.admission().handshake() else {
+            self.shared.count("tls-handshakes");
             return;
         };
         match tokio::time::timeout(limits.tls_handshake, tls.accept(stream)).await {
@@ -234,8 +244,8 @@ impl Connection {
                 drop(turn);
                 self.serve(stream, true).await;
             }
-            Ok(Err(_)) => self.slot.admission().count("tls"),
-            Err(_) => self.slot.admission().count("tls-timeout"),
+            Ok(Err(_)) => self.shared.count("tls"),
+            Err(_) => self.shared.count("tls-timeout"),
         }
     }
 
@@ -244,7 +254,7 @@ impl Connection {
             address: self.slot.address(),
             encrypted,
         };
-        let limits = self.slot.admission().limits.clone();
+        let limits = self.shared.limits.clone();
         let routes = TowerToHyperService::new(self.router);
         let answer = hyper::service::service_fn(|mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
@@ -274,7 +284,7 @@ impl Connection {
             }
         };
         if let Err(error) = ended {
-            self.slot.admission().count(reason(&error));
+            self.shared.count(reason(&error));
         }
     }
 }

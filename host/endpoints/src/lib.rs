@@ -3,6 +3,7 @@
 //! Drivers of the machines in `protocol` (one loop each: read, handle, drain, write, sleep until the deadline), sources
 //! that the server fetches itself, external commands, and what every listener shares: TLS, the clock.
 
+mod admission;
 pub mod bind;
 mod clock;
 mod datagrams;

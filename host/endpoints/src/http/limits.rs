@@ -1,14 +1,10 @@
 //! How much an HTTP client may take before anybody knows who it is.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    net::IpAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::admission::{Admission, Bounds};
 
 /// Bounds of one HTTP listener.
 #[derive(Clone, Debug)]
@@ -52,7 +48,7 @@ impl Default for Limits {
 
 /// How many connections a listener refused or closed, by reason. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Refused(pub(super) Arc<Admission>);
+pub struct Refused(pub(super) Arc<Shared>);
 
 impl Refused {
     /// Reason and number, since the start.
@@ -66,22 +62,25 @@ impl Refused {
     }
 }
 
-/// Who is in, and who was not let in.
+/// What the connections of a listener share.
 #[derive(Debug)]
-pub(super) struct Admission {
+pub(super) struct Shared {
     pub(super) limits: Limits,
-    connections: Arc<Semaphore>,
-    handshakes: Arc<Semaphore>,
-    by_address: Mutex<HashMap<IpAddr, usize>>,
+    pub(super) admission: Arc<Admission>,
     refused: Mutex<BTreeMap<&'static str, u64>>,
 }
 
-impl Admission {
-    pub(super) fn new(limits: Limits) -> Arc<Admission> {
-        Arc::new(Admission {
-            connections: Arc::new(Semaphore::new(limits.connections)),
-            handshakes: Arc::new(Semaphore::new(limits.tls_handshakes)),
-            by_address: Mutex::default(),
+impl Shared {
+    pub(super) fn new(limits: Limits) -> Arc<Shared> {
+        let bounds = Bounds {
+            connections: limits.connections,
+            per_address: limits.connections_per_address,
+            // A request is allowed or refused at once; nobody stays a stranger for long.
+            per_stranger: limits.connections_per_address,
+            handshakes: limits.tls_handshakes,
+        };
+        Arc::new(Shared {
+            admission: Admission::new(bounds),
             refused: Mutex::default(),
             limits,
         })
@@ -89,106 +88,5 @@ impl Admission {
 
     pub(super) fn count(&self, reason: &'static str) {
         *self.refused.lock().entry(reason).or_default() += 1;
-    }
-
-    /// A place for a connection, for as long as the slot lives.
-    pub(super) fn admit(self: &Arc<Self>, address: IpAddr) -> Option<Slot> {
-        let Ok(place) = self.connections.clone().try_acquire_owned() else {
-            self.count("connections");
-            return None;
-        };
-        if !address.is_loopback() {
-            let mut by_address = self.by_address.lock();
-            let count = by_address.entry(address).or_default();
-            if *count >= self.limits.connections_per_address {
-                drop(by_address);
-                self.count("connections-per-address");
-                return None;
-            }
-            *count += 1;
-        }
-        Some(Slot {
-            admission: self.clone(),
-            address,
-            _place: place,
-        })
-    }
-
-    /// A turn to shake hands; `None` when too many others do.
-    pub(super) fn handshake(&self) -> Option<OwnedSemaphorePermit> {
-        let turn = self.handshakes.clone().try_acquire_owned().ok();
-        if turn.is_none() {
-            self.count("tls-handshakes");
-        }
-        turn
-    }
-}
-
-/// The place of one connection.
-#[derive(Debug)]
-pub(super) struct Slot {
-    admission: Arc<Admission>,
-    address: IpAddr,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Slot {
-    pub(super) fn admission(&self) -> &Arc<Admission> {
-        &self.admission
-    }
-
-    pub(super) fn address(&self) -> IpAddr {
-        self.address
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        if self.address.is_loopback() {
-            return;
-        }
-        let mut by_address = self.admission.by_address.lock();
-        if let Some(count) = by_address.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                by_address.remove(&self.address);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_has_no_more_places_than_it_may_and_gets_them_back() {
-        let admission = Admission::new(Limits {
-            connections_per_address: 2,
-            ..Limits::default()
-        });
-        let address: IpAddr = "192.0.2.1".parse().unwrap();
-        let first = admission.admit(address).unwrap();
-        let _second = admission.admit(address).unwrap();
-        assert!(admission.admit(address).is_none());
-        assert!(admission.admit("192.0.2.2".parse().unwrap()).is_some());
-        drop(first);
-        assert!(admission.admit(address).is_some());
-        assert_eq!(Refused(admission).counts(), [("connections-per-address", 1)]);
-    }
-
-    #[test]
-    fn only_the_bound_of_the_listener_holds_for_loopback() {
-        let admission = Admission::new(Limits {
-            connections: 3,
-            connections_per_address: 1,
-            ..Limits::default()
-        });
-        let address: IpAddr = "::1".parse().unwrap();
-        let slots: Vec<_> = (0..4).filter_map(|_| admission.admit(address)).collect();
-        assert_eq!(slots.len(), 3);
-        drop(slots);
-        assert!(admission.by_address.lock().is_empty());
-        assert_eq!(Refused(admission).counts(), [("connections", 1)]);
     }
 }

@@ -29,7 +29,7 @@ use super::{
     stream::{Io, Outgoing, Stream},
     wire::RtpForm,
 };
-use crate::wall_clock;
+use crate::{admission::Slot, wall_clock};
 
 /// A TCP reader that takes its bytes is alive without a word: told to the machine this often.
 const ALIVE_EVERY: Duration = Duration::from_secs(5);
@@ -51,6 +51,7 @@ pub(super) enum End {
 /// Everything about a connection that is not its socket.
 struct Driver {
     shared: Arc<Shared>,
+    slot: Slot,
     remote: SocketAddr,
     encrypted: bool,
     local: SocketAddr,
@@ -81,7 +82,14 @@ struct Allowed {
     until: Option<Instant>,
 }
 
-pub(super) async fn serve(shared: Arc<Shared>, mut stream: Stream, local: SocketAddr, remote: SocketAddr, encrypted: bool) -> End {
+pub(super) async fn serve(
+    shared: Arc<Shared>,
+    mut stream: Stream,
+    slot: Slot,
+    local: SocketAddr,
+    remote: SocketAddr,
+    encrypted: bool,
+) -> End {
     let now = Instant::now();
     let kick = Arc::new(Notify::new());
     let conn = Conn {
@@ -110,6 +118,7 @@ pub(super) async fn serve(shared: Arc<Shared>, mut stream: Stream, local: Socket
         next_alive: now,
         inbox: None,
         shared,
+        slot,
         remote,
         encrypted,
         local,
@@ -287,6 +296,7 @@ impl Driver {
                 return Err(if challenge { Answer::Challenge } else { Answer::Reject(denied(denial)) });
             }
         };
+        self.slot.welcome();
         let Permit { identity, lasts, path: rewritten, tags, .. } = permit;
         let mut client = Arc::unwrap_or_clone(client);
         client.extra.extend(tags);

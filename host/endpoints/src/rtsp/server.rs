@@ -4,10 +4,7 @@ use std::{
     collections::HashMap,
     io,
     net::{IpAddr, SocketAddr},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -17,7 +14,7 @@ use tokio::{
     sync::watch,
     task::JoinSet,
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use wasmtx_hub::{Gate, Hub};
 use wasmtx_protocol::rtsp::{
     auth::{Offers, Scheme},
@@ -30,7 +27,10 @@ use super::{
     registry::Registry,
     stream::Stream,
 };
-use crate::bind::{self, BindError};
+use crate::{
+    admission::{Admission, Bounds, Slot},
+    bind::{self, BindError},
+};
 
 /// How the RTSP servers are set up.
 pub struct Config {
@@ -54,8 +54,16 @@ pub struct Config {
     pub udp_max_payload: usize,
     /// `udpReadBufferSize`; 0: the system's default.
     pub udp_read_buffer: usize,
-    /// The most connections that are served at once.
-    pub max_connections: usize,
+    /// Connections of each listener at once.
+    pub connections: usize,
+    /// Connections of a listener from one address, loopback excepted.
+    pub connections_per_address: usize,
+    /// The same, before the gate let them in.
+    pub connections_before_login: usize,
+    /// TLS handshakes at once.
+    pub tls_handshakes: usize,
+    /// Time for a TLS handshake.
+    pub tls_deadline: Duration,
 }
 
 /// What clients may ask for in SETUP.
@@ -79,13 +87,12 @@ pub(super) struct Shared {
     read_timeout: Duration,
     auth: Vec<Scheme>,
     logged: Mutex<HashMap<(IpAddr, &'static str), Instant>>,
-    open: AtomicUsize,
+    bounds: Bounds,
+    tls_deadline: Duration,
 }
 
 /// A session is over when nothing was heard for this long; clients are told (RFC 2326 section 12.37).
 const SESSION_TIMEOUT: Duration = Duration::from_secs(60);
-/// A TLS handshake takes no longer (limits.md "Deadlines").
-const TLS_DEADLINE: Duration = Duration::from_secs(5);
 /// The same complaint about the same address is logged once in this time.
 const LOG_EVERY: Duration = Duration::from_secs(60);
 /// Addresses remembered for that.
@@ -181,7 +188,13 @@ impl Server {
             read_timeout: config.read_timeout,
             auth: config.auth,
             logged: Mutex::default(),
-            open: AtomicUsize::new(0),
+            bounds: Bounds {
+                connections: config.connections,
+                per_address: config.connections_per_address,
+                per_stranger: config.connections_before_login,
+                handshakes: config.tls_handshakes,
+            },
+            tls_deadline: config.tls_deadline,
         });
         let mut server = Server {
             address: plain.as_ref().and_then(|listener| listener.local_addr().ok()),
@@ -192,13 +205,10 @@ impl Server {
             accepting: JoinSet::new(),
         };
         if let Some(listener) = plain {
-            let accept = accept(server.shared.clone(), listener, None, config.max_connections, server.stop.subscribe());
-            server.accepting.spawn(accept);
+            server.accepting.spawn(accept(server.shared.clone(), listener, None, server.stop.subscribe()));
         }
         if let Some((listener, acceptor)) = encrypted {
-            let accept =
-                accept(server.shared.clone(), listener, Some(acceptor), config.max_connections, server.stop.subscribe());
-            server.accepting.spawn(accept);
+            server.accepting.spawn(accept(server.shared.clone(), listener, Some(acceptor), server.stop.subscribe()));
         }
         Ok(server)
     }
@@ -219,29 +229,28 @@ async fn accept(
     shared: Arc<Shared>,
     listener: TcpListener,
     acceptor: Option<TlsAcceptor>,
-    max_connections: usize,
     mut stop: watch::Receiver<bool>,
 ) {
+    let admission = Admission::new(shared.bounds.clone());
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((socket, _)) if shared.open.load(Ordering::Relaxed) >= max_connections => {
-                    shared.registry.count_refused("too-many-connections");
-                    drop(socket);
-                }
                 Ok((socket, remote)) => {
-                    shared.open.fetch_add(1, Ordering::Relaxed);
-                    connections.spawn(serve(shared.clone(), socket, remote, acceptor.clone()));
+                    let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+                    match admission.admit(remote.ip()) {
+                        Ok(slot) => {
+                            connections.spawn(serve(shared.clone(), socket, remote, slot, acceptor.clone()));
+                        }
+                        Err(reason) => shared.registry.count_refused(reason),
+                    }
                 }
                 Err(error) => {
                     tracing::error!(code = "accept", "[RTSP] cannot accept connections: {error}");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
-            Some(_) = connections.join_next() => {
-                shared.open.fetch_sub(1, Ordering::Relaxed);
-            }
+            Some(_) = connections.join_next() => {}
             // The only news is the stop, or that the server is gone.
             _ = stop.changed() => break,
         }
@@ -249,8 +258,7 @@ async fn accept(
     connections.shutdown().await;
 }
 
-async fn serve(shared: Arc<Shared>, socket: TcpStream, remote: SocketAddr, acceptor: Option<TlsAcceptor>) {
-    let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+async fn serve(shared: Arc<Shared>, socket: TcpStream, remote: SocketAddr, slot: Slot, acceptor: Option<TlsAcceptor>) {
     let prepare = || -> io::Result<SocketAddr> {
         socket.set_nodelay(true)?;
         let local = socket.local_addr()?;
@@ -260,18 +268,30 @@ async fn serve(shared: Arc<Shared>, socket: TcpStream, remote: SocketAddr, accep
     let encrypted = acceptor.is_some();
     let stream = match acceptor {
         None => Stream::Tcp(socket),
-        Some(acceptor) => match tokio::time::timeout(TLS_DEADLINE, acceptor.accept(socket)).await {
-            Ok(Ok(stream)) => Stream::Tls(Box::new(stream)),
-            Ok(Err(error)) => {
-                shared.registry.count_refused("tls");
-                tracing::info!(%remote, code = "tls", "[RTSPS] no encrypted connection: {error}");
-                return;
-            }
-            Err(_) => {
-                shared.registry.count_refused("tls-timeout");
+        Some(acceptor) => match handshake(&shared, &slot, acceptor, socket).await {
+            Ok(stream) => Stream::Tls(Box::new(stream)),
+            Err(reason) => {
+                shared.registry.count_refused(reason);
+                if shared.may_log(remote.ip(), reason) {
+                    tracing::warn!(%remote, code = reason, "[RTSPS] no encrypted connection");
+                }
                 return;
             }
         },
     };
-    let _: End = connection::serve(shared, stream, local, remote, encrypted).await;
+    let _: End = connection::serve(shared, stream, slot, local, remote, encrypted).await;
+}
+
+async fn handshake(
+    shared: &Shared,
+    slot: &Slot,
+    acceptor: TlsAcceptor,
+    socket: TcpStream,
+) -> Result<TlsStream<TcpStream>, &'static str> {
+    let _turn = slot.admission().handshake().ok_or("tls-handshakes")?;
+    match tokio::time::timeout(shared.tls_deadline, acceptor.accept(socket)).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(_)) => Err("tls"),
+        Err(_) => Err("tls-timeout"),
+    }
 }

@@ -128,16 +128,11 @@ const SOURCES: &[SourceKind] = &[
 /// Bounds that are not the file's to set yet: the built-in ones count.
 const LIMITS: &[Feature] = &[loose(&[
     "connections",
-    "connectionsPerAddress",
-    "connectionsPerAddressBeforeLogin",
     "rtsp*",
-    "tls*",
     "httpHead",
     "apiBody",
     "loginFailures",
     "pathsPerRule",
-    "startingSources",
-    "commands",
     "pluginInstances",
     "pluginFile",
 ])];

@@ -66,7 +66,7 @@ fn path_config(global: &Global, conf: &PathConf) -> PathConfig {
 fn limits(global: &Global) -> Limits {
     let default = Limits::default();
     let cache = global.limits.cache_size.as_usize();
-    let queue = (global.write_queue_size != crate::config::DEFAULT_WRITE_QUEUE).then(|| global.write_queue_size.into());
+    let queue = (global.write_queue_size != config::DEFAULT_WRITE_QUEUE).then(|| global.write_queue_size.into());
     Limits {
         start_age: global.limits.cache_duration,
         start_bytes: cache,

@@ -30,7 +30,11 @@ pub(crate) fn rtsp(global: &Global, identity: Option<&Arc<Identity>>) -> anyhow:
         write_timeout: global.write_timeout,
         udp_max_payload: global.udp_max_payload_size.try_into()?,
         udp_read_buffer: global.udp_read_buffer_size.try_into()?,
-        max_connections: global.limits.connections_per_listener.try_into()?,
+        connections: global.limits.connections_per_listener.try_into()?,
+        connections_per_address: global.limits.connections_per_address.try_into()?,
+        connections_before_login: global.limits.connections_per_address_before_login.try_into()?,
+        tls_handshakes: global.limits.tls_handshakes.try_into()?,
+        tls_deadline: global.limits.tls_handshake,
     })
 }
 
