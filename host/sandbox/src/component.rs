@@ -2,15 +2,13 @@
 
 use std::{fmt, sync::Arc};
 
-use wasmtime::{
-    Engine,
-    component::{Component, Linker},
-};
+use wasmtime::component::{Component, Linker};
 
 use crate::{
     admission, bindings,
     cache::{self, Digest},
     compile::Compiler,
+    engine::Clocked,
     host::{self, State},
     limits::Limits,
 };
@@ -36,7 +34,8 @@ impl fmt::Display for Role {
 /// A loaded component: what instances are made from. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Code {
-    pub(crate) engine: Engine,
+    /// Keeps the ticker going for as long as an instance may run.
+    pub(crate) clocked: Arc<Clocked>,
     pub(crate) digest: Digest,
     /// Only configures: to check a configuration whatever the roles are.
     pub(crate) configuring: bindings::lifecycle::ConfiguringPre<State>,
@@ -63,7 +62,7 @@ impl Code {
 
 /// Admits, compiles and links.
 pub(crate) struct Loader {
-    engine: Engine,
+    clocked: Arc<Clocked>,
     compiler: Compiler,
     /// Nothing in it waits, so the same serves filters (called synchronously) and auth (called on fibers).
     linker: Linker<State>,
@@ -73,11 +72,11 @@ const PACKAGE: &str = "wasmtx:plugin/";
 const LIFECYCLE: &str = "lifecycle";
 
 impl Loader {
-    pub(crate) fn new(engine: &Engine, compiler: Compiler) -> wasmtime::Result<Loader> {
+    pub(crate) fn new(clocked: Arc<Clocked>, compiler: Compiler) -> wasmtime::Result<Loader> {
         Ok(Loader {
-            engine: engine.clone(),
+            linker: host::linker(&clocked.engine)?,
+            clocked,
             compiler,
-            linker: host::linker(engine)?,
         })
     }
 
@@ -91,7 +90,7 @@ impl Loader {
         let component = self.compiler.compile(bytes, &digest)?;
         self.check_imports(&component)?;
         let (mut auth, mut filter, mut lifecycle, mut others) = (false, false, false, Vec::new());
-        for (name, _) in component.component_type().exports(&self.engine) {
+        for (name, _) in component.component_type().exports(&self.clocked.engine) {
             match interface(name) {
                 Some("auth") => auth = true,
                 Some("filter") => filter = true,
@@ -114,7 +113,7 @@ impl Loader {
         }
         let linked = self.linker.instantiate_pre(&component).map_err(mismatch)?;
         Ok(Code {
-            engine: self.engine.clone(),
+            clocked: self.clocked.clone(),
             digest,
             filter: filter
                 .then(|| bindings::filter::FilteringPre::new(linked.clone()))
@@ -132,7 +131,7 @@ impl Loader {
     fn check_imports(&self, component: &Component) -> Result<(), String> {
         let unknown: Vec<_> = component
             .component_type()
-            .imports(&self.engine)
+            .imports(&self.clocked.engine)
             .map(|(name, _)| name.to_owned())
             .filter(|name| !interface(name).is_some_and(|name| host::INTERFACES.contains(&name)))
             .collect();

@@ -36,7 +36,7 @@ const SHORTEST_TICK: Duration = Duration::from_millis(10);
 
 /// A store with all bounds set, and the first deadline: without one, the first instruction traps.
 pub(crate) fn store(code: &Code, state: State, first: Duration) -> Store<State> {
-    let mut store = Store::new(&code.engine, state);
+    let mut store = Store::new(&code.clocked.engine, state);
     store.limiter(|state| &mut state.meter);
     store.set_hostcall_fuel(HOSTCALL_BYTES);
     store.set_max_component_handles(HANDLES);

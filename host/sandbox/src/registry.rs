@@ -116,13 +116,14 @@ pub(crate) struct Inner {
     numbers: AtomicU64,
     /// Held while plugins change, so that two changes of one plugin come one after the other.
     changing: Mutex<()>,
-    _clocked: Clocked,
 }
 
 #[derive(Clone)]
 struct Entry {
     plugin: Arc<Plugin>,
     spec: PluginSpec,
+    /// Whether the configuration names it; the others are bundled plugins that some path asked for.
+    listed: bool,
 }
 
 impl Registry {
@@ -145,12 +146,14 @@ impl Registry {
     pub fn apply(&self, specs: Vec<PluginSpec>) -> Result<(), Vec<Error>> {
         let _changing = self.0.changing.lock();
         let names: Vec<_> = specs.iter().map(|spec| spec.name.clone()).collect();
-        let errors: Vec<_> = specs.into_iter().filter_map(|spec| self.0.put(spec).err()).collect();
-        let bundled = |name: &str| name.starts_with(BUILTIN) || bundled::component(name).is_some();
+        let errors: Vec<_> = specs
+            .into_iter()
+            .filter_map(|spec| self.0.put(spec, true).err())
+            .collect();
         self.0
             .plugins
             .lock()
-            .retain(|name, _| bundled(name) || names.contains(name));
+            .retain(|name, entry| !entry.listed || names.contains(name));
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
@@ -210,7 +213,7 @@ impl Registry {
     pub fn reload(&self, name: &str) -> Result<String, Error> {
         let _changing = self.0.changing.lock();
         let entry = self.0.plugins.lock().get(name).cloned();
-        let Entry { plugin, spec } = entry.ok_or_else(|| Error::Unknown(name.to_owned()))?;
+        let Entry { plugin, spec, .. } = entry.ok_or_else(|| Error::Unknown(name.to_owned()))?;
         let replaced = read(&spec).and_then(|bytes| self.0.replace(&plugin, &spec, &bytes));
         if let Err(error) = &replaced {
             *plugin.error.lock() = Some(error.to_string());
@@ -232,7 +235,7 @@ impl Registry {
 
 impl Inner {
     fn new(state: Option<&Path>) -> Result<Inner, Error> {
-        let clocked = Clocked::new()?;
+        let clocked = Arc::new(Clocked::new()?);
         let cache = state.and_then(|state| {
             Cache::open(state, &clocked.engine)
                 .inspect_err(|error| {
@@ -242,27 +245,28 @@ impl Inner {
         });
         let compiler = Compiler::new(&clocked.engine, cache)?;
         Ok(Inner {
-            loader: Loader::new(&clocked.engine, compiler).map_err(Error::Engine)?,
+            loader: Loader::new(clocked, compiler).map_err(Error::Engine)?,
             aside: Arc::new(Aside::new()?),
             plugins: Mutex::default(),
             numbers: AtomicU64::new(1),
             changing: Mutex::new(()),
-            _clocked: clocked,
         })
     }
 
     /// Loads or replaces one plugin, if anything about it changed.
-    fn put(&self, spec: PluginSpec) -> Result<(), Error> {
+    fn put(&self, spec: PluginSpec, listed: bool) -> Result<(), Error> {
         let present = self.plugins.lock().get(&spec.name).cloned();
         let plugin = match present {
-            Some(present) if present.spec == spec => return Ok(()),
+            Some(present) if present.spec == spec => present.plugin,
             Some(present) => {
                 self.replace(&present.plugin, &spec, &read(&spec)?)?;
                 present.plugin
             }
             None => Plugin::new(&spec.name, self.version(&spec, &read(&spec)?)?),
         };
-        self.plugins.lock().insert(spec.name.clone(), Entry { plugin, spec });
+        self.plugins
+            .lock()
+            .insert(spec.name.clone(), Entry { plugin, spec, listed });
         Ok(())
     }
 
@@ -277,7 +281,7 @@ impl Inner {
             return Err(Error::Unknown(name.to_owned()));
         }
         let _changing = self.changing.lock();
-        self.put(PluginSpec::new(name, Source::Bundled(bundled.to_owned())))?;
+        self.put(PluginSpec::new(name, Source::Bundled(bundled.to_owned())), false)?;
         find(name).ok_or_else(|| Error::Unknown(name.to_owned()))
     }
 
@@ -347,7 +351,9 @@ impl Inner {
     pub(crate) fn offer(&self, name: &str, bytes: &Arc<[u8]>) {
         let _changing = self.changing.lock();
         let entry = self.plugins.lock().get(name).cloned();
-        let Some(Entry { plugin, spec }) = entry else { return };
+        let Some(Entry { plugin, spec, .. }) = entry else {
+            return;
+        };
         if let Err(error) = self.replace(&plugin, &spec, bytes) {
             tracing::warn!(plugin = name, %error, "the changed file is not used: the old version runs on");
             *plugin.error.lock() = Some(error.to_string());

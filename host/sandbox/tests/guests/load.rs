@@ -1,6 +1,6 @@
 //! What is loaded, what is refused, and what the cache does.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use serde_json::json;
 use wasmtx_sandbox::{Error, PluginSpec, Registry, Role, Source};
@@ -125,6 +125,41 @@ fn plugins_that_are_gone_from_the_configuration_are_forgotten_and_running_stream
     registry.apply(vec![]).unwrap();
     assert!(registry.status().is_empty());
     stream.passes(10);
+}
+
+#[test]
+fn a_bundled_plugin_is_back_when_the_entry_of_its_name_is_gone() {
+    let named = |guest_name| PluginSpec {
+        name: "drop-audio".into(),
+        ..plugin(guest_name, json!({}))
+    };
+    let registry = registry(vec![named("pass")]);
+    assert_eq!(
+        Stream::try_open(&chains(&registry, &["drop-audio"])).unwrap().1.len(),
+        2
+    );
+    assert_eq!(
+        Stream::try_open(&chains(&registry, &["builtin:drop-audio"]))
+            .unwrap()
+            .1
+            .len(),
+        1
+    );
+    registry.apply(vec![]).unwrap();
+    assert_eq!(
+        Stream::try_open(&chains(&registry, &["drop-audio"])).unwrap().1.len(),
+        1
+    );
+}
+
+#[test]
+fn a_guest_is_still_ended_when_the_registry_is_gone() {
+    let mut spec = plugin("hostile", json!({ "mode": "spin" }));
+    spec.limits.frame = Duration::from_millis(2);
+    let registry = registry(vec![spec]);
+    let mut stream = Stream::open(&chains(&registry, &["hostile"]));
+    drop(registry);
+    stream.passes(1);
 }
 
 fn compiled(state: &Path) -> Vec<std::path::PathBuf> {
