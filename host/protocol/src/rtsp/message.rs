@@ -1,6 +1,6 @@
 //! RTSP messages (RFC 2326 sections 6 and 7) as types, and how they are written.
 //!
-//! Reading them is the business of [`super::decode`]. `Content-Length` belongs to the framing, not to the headers: the
+//! Reading them is the business of [`super::Decoder`]. `Content-Length` belongs to the framing, not to the headers: the
 //! decoder takes it out, the writer puts it in.
 
 use std::fmt;
