@@ -1,0 +1,134 @@
+//! The control API, `/v3`: what MediaMTX's tools read, with its names and shapes. docs/api.md lists the routes.
+//!
+//! Read-only but for kicks. A route of a protocol that is switched off does not exist.
+
+pub(crate) mod answer;
+mod credentials;
+pub(crate) mod door;
+pub(crate) mod paths;
+mod plugins;
+mod rtsp;
+mod settings;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::{FromRequestParts, Query, State},
+    http::{StatusCode, request::Parts},
+    routing::{get, post},
+};
+use serde::Serialize;
+use wasmtx_endpoints::rtsp::Registry;
+use wasmtx_hub::{Action, Gate, Hub};
+use wasmtx_media::WallClock;
+use wasmtx_sandbox::Status;
+
+use crate::{cli::VERSION, config::Config, server::Listener};
+use answer::{Error, Parameters};
+use door::Door;
+pub(crate) use rtsp::serves;
+
+/// Tells the configuration in force.
+pub type Current = Arc<dyn Fn() -> Arc<Config> + Send + Sync>;
+
+/// What the API and the metrics show.
+pub struct View {
+    /// When the server was started.
+    pub started: WallClock,
+    /// The paths.
+    pub hub: Hub,
+    /// The connections and sessions of the RTSP servers.
+    pub rtsp: Registry,
+    /// The configuration in force.
+    pub config: Current,
+    /// The bound addresses.
+    pub listeners: Vec<Listener>,
+    /// Asks the plugins how they are.
+    pub plugins: Arc<dyn Fn() -> Vec<Status> + Send + Sync>,
+}
+
+impl std::fmt::Debug for View {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("View")
+            .field("started", &self.started)
+            .finish_non_exhaustive()
+    }
+}
+
+type Shared = State<Arc<View>>;
+
+/// The routes of the API, behind `gate`.
+pub fn router(view: Arc<View>, gate: Arc<dyn Gate>) -> Router {
+    let door = Door {
+        gate,
+        config: view.config.clone(),
+        action: Action::Api,
+        settings: |global| (&global.api_allow_origins, &global.api_trusted_proxies),
+        methods: "OPTIONS, GET, POST, PATCH, DELETE",
+    };
+    let routes = Router::new()
+        .route("/info", get(info))
+        .route("/config/global/get", get(settings::global))
+        .route("/config/pathdefaults/get", get(settings::path_defaults))
+        .route("/config/paths/list", get(settings::paths))
+        .route("/config/paths/get/{*name}", get(settings::path))
+        .route("/paths/list", get(paths::list))
+        .route("/paths/get/{*name}", get(paths::one))
+        .route("/plugins/list", get(plugins::list))
+        .route("/{kind}/list", get(rtsp::list))
+        .route("/{kind}/get/{id}", get(rtsp::one))
+        .route("/{kind}/kick/{id}", post(rtsp::kick));
+    behind(door, Router::new().nest("/v3", routes).with_state(view))
+}
+
+/// Puts routes behind a door, and gives what is missing the form of the API's errors.
+pub(crate) fn behind(door: Door, routes: Router) -> Router {
+    routes
+        .fallback(async || not_found())
+        .method_not_allowed_fallback(async || Error(StatusCode::METHOD_NOT_ALLOWED, "method not allowed"))
+        .layer(axum::middleware::from_fn_with_state(Arc::new(door), door::enter))
+}
+
+fn not_found() -> Error {
+    Error(StatusCode::NOT_FOUND, "not found")
+}
+
+/// The parameters of the query; a query that cannot be read is an error of ours in form.
+pub(crate) struct Asked(pub(crate) Parameters);
+
+impl<S: Send + Sync> FromRequestParts<S> for Asked {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Asked, Error> {
+        let query = Query::from_request_parts(parts, state).await;
+        query
+            .map(|Query(query)| Asked(query))
+            .map_err(|_| Error(StatusCode::BAD_REQUEST, "invalid query"))
+    }
+}
+
+#[derive(Serialize)]
+struct Info<'a> {
+    version: &'static str,
+    started: String,
+    listeners: BTreeMap<&'static str, &'a str>,
+}
+
+async fn info(State(view): Shared) -> Json<serde_json::Value> {
+    let listeners = view
+        .listeners
+        .iter()
+        .map(|Listener { key, address }| (*key, address.as_str()))
+        .collect();
+    Json(serde_json::json!(Info {
+        version: VERSION,
+        started: answer::time(view.started.0),
+        listeners
+    }))
+}
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
