@@ -371,6 +371,62 @@ fn a_frame_that_never_ends_is_cut_off_at_its_bound() {
 }
 
 #[test]
+fn packets_inside_packets_are_refused() {
+    let check = |stream: Stream, payload: &'static [u8]| {
+        let mut depacketizer = Depacketizer::new(&Format::of(&stream.track, 96), &stream.track.codec);
+        let header = Header {
+            marker: true,
+            payload_type: 96,
+            sequence: 0,
+            timestamp: 0,
+            ssrc: 0,
+        };
+        let packet = Packet {
+            header,
+            payload: Bytes::from_static(payload),
+        };
+        let mut units = Vec::new();
+        assert!(
+            depacketizer.handle(&packet, false, &mut units).is_err() && units.is_empty(),
+            "{payload:02x?}"
+        );
+    };
+    check(streams::h264(), &[24, 0, 5, 24, 0, 2, 0x41, 1]);
+    check(streams::h264(), &[28, 0xdc, 0x85, 1]);
+    check(streams::h264(), &[25, 0, 0, 0, 2, 0x41, 1]);
+    check(streams::h265(), &[96, 1, 0, 6, 96, 1, 0, 2, 2, 1]);
+    check(streams::h265(), &[98, 1, 0xf1, 1]);
+}
+
+#[test]
+fn packets_of_nothing_are_passed_over() {
+    for stream in streams::all() {
+        let (format, packetized) = packetize(&stream, MIN_MTU);
+        let mut depacketizer = depacketizer(&format, &stream.track);
+        let mut units = Vec::new();
+        for bytes in packetized.iter().flat_map(|frame| frame.packets()) {
+            let packet = Packet::parse(&bytes).unwrap();
+            let header = Header {
+                timestamp: packet.header.timestamp.wrapping_add(5),
+                ..packet.header
+            };
+            depacketizer
+                .handle(
+                    &Packet {
+                        header,
+                        payload: Bytes::new(),
+                    },
+                    false,
+                    &mut units,
+                )
+                .unwrap();
+            depacketizer.handle(&packet, false, &mut units).unwrap();
+        }
+        assert_eq!((units.len(), depacketizer.dropped()), (stream.frames.len(), 0));
+    }
+}
+
+#[test]
 fn payloads_that_are_not_canonical_are_refused_and_number_nothing() {
     for stream in [streams::h264(), streams::h265(), streams::av1(), streams::mjpeg()] {
         let (_, mut packetizer) = packetizer(&stream.track, 1_452);

@@ -64,6 +64,7 @@ impl Depacketizer {
             FU_A => {
                 let fragment = cursor.u8()?;
                 let nal_header = header & 0xe0 | fragment & 0x1f;
+                check_type(nal_header)?;
                 if fragment & FU_START != 0 {
                     self.assembly.begin(&[nal_header])?;
                 }
@@ -78,6 +79,7 @@ impl Depacketizer {
     }
 
     fn handle_nal(&mut self, nal: Bytes) -> Result<(), Error> {
+        check_type(nal.first().copied().unwrap_or_default())?;
         match NalType::of(&nal) {
             NalType::AUD => Ok(()),
             NalType::SPS | NalType::PPS if self.handle_parameter_set(&nal) => Ok(()),
@@ -111,6 +113,15 @@ impl Depacketizer {
             self.assembly.change(Codec::H264(self.parameters.clone()));
         }
         changed.is_some()
+    }
+}
+
+/// The types above 23 are of packets: none may be inside another.
+fn check_type(header: u8) -> Result<(), Error> {
+    if (1..=23).contains(&(header & 0x1f)) {
+        Ok(())
+    } else {
+        Err(Error::Invalid("H264 NAL unit type"))
     }
 }
 

@@ -65,6 +65,7 @@ impl Depacketizer {
             FRAGMENTATION => {
                 let fragment = cursor.u8()?;
                 let nal_header = fragment_header(header, fragment);
+                check_type(&nal_header)?;
                 if fragment & FU_START != 0 {
                     self.assembly.begin(&nal_header)?;
                 }
@@ -79,6 +80,7 @@ impl Depacketizer {
     }
 
     fn handle_nal(&mut self, nal: Bytes) -> Result<(), Error> {
+        check_type(&nal)?;
         match NalType::of(&nal) {
             NalType::AUD => Ok(()),
             NalType::VPS | NalType::SPS | NalType::PPS if self.handle_parameter_set(&nal) => Ok(()),
@@ -116,6 +118,15 @@ impl Depacketizer {
 /// The header of the NAL unit that a fragment is part of: its type comes from the FU header.
 fn fragment_header([first, second]: [u8; 2], fragment: u8) -> [u8; 2] {
     [first & 0x81 | (fragment & 0x3f) << 1, second]
+}
+
+/// The types from 48 on are of packets: none may be inside another.
+fn check_type(nal: &[u8]) -> Result<(), Error> {
+    if NalType::of(nal).0 < AGGREGATION {
+        Ok(())
+    } else {
+        Err(Error::Invalid("H265 NAL unit type"))
+    }
 }
 
 /// With temporal layers a picture that its own layer does not refer to may still be needed by a higher one.

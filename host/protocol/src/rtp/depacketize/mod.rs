@@ -63,6 +63,8 @@ pub struct Depacketizer {
     dropped: u64,
     /// The next frame comes after a loss.
     discontinuity: bool,
+    /// A loss before packets that carried nothing.
+    lost: bool,
 }
 
 #[derive(Debug)]
@@ -94,6 +96,7 @@ impl Depacketizer {
             kind,
             dropped: 0,
             discontinuity: false,
+            lost: false,
         }
     }
 
@@ -101,6 +104,12 @@ impl Depacketizer {
     /// costs this packet and the frame it is part of, nothing else.
     pub fn handle(&mut self, packet: &Packet, lost: bool, frames: &mut Vec<Unit>) -> Result<(), Error> {
         self.discontinuity |= lost;
+        self.lost |= lost;
+        // Some senders keep paths open with packets of nothing, or of padding only.
+        if packet.payload.is_empty() {
+            return Ok(());
+        }
+        let lost = std::mem::take(&mut self.lost);
         let mut out = Output {
             frames,
             dropped: &mut self.dropped,

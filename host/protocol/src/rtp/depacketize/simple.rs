@@ -36,9 +36,6 @@ impl Depacketizer {
     pub(super) fn handle(&mut self, packet: &Packet, out: &mut Output<'_>) -> Result<(), Error> {
         let mut flags = Flags::NONE;
         let payload = &packet.payload;
-        if payload.is_empty() {
-            return Err(Error::Truncated);
-        }
         let length = u32::try_from(payload.len()).map_err(|_| Error::TooLarge("packet"))?;
         let duration = match self.shape {
             Shape::Opus => opus::duration(payload)?,

@@ -117,6 +117,9 @@ impl Packetizer {
     /// parameter sets go in band. Fails when the payload is not in the canonical form of its codec or has no RTP form
     /// (a JPEG with tables of its own); nothing is numbered then.
     pub fn packetize(&mut self, frame: &Frame, track: &Track) -> Result<Packetized, Error> {
+        if frame.payload.is_empty() {
+            return Err(Error::Truncated);
+        }
         let timestamp = self.timestamp(frame.pts);
         let header = Header {
             marker: false,

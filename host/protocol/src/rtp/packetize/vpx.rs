@@ -14,9 +14,6 @@ const VP9_START: u8 = 0x08;
 const VP9_END: u8 = 0x04;
 
 pub(super) fn vp8(writer: &mut Writer, payload: &[u8]) -> Result<(), Error> {
-    if payload.is_empty() {
-        return Err(Error::Truncated);
-    }
     for (index, part) in payload.chunks(writer.room - 1).enumerate() {
         writer.packet(&[&[if index == 0 { VP8_START } else { 0 }], part])?;
     }
@@ -26,13 +23,10 @@ pub(super) fn vp8(writer: &mut Writer, payload: &[u8]) -> Result<(), Error> {
 
 /// `picture` counts the frames of the track; fifteen bits of it are sent.
 pub(super) fn vp9(writer: &mut Writer, payload: &[u8], picture: u16) -> Result<(), Error> {
-    if payload.is_empty() {
-        return Err(Error::Truncated);
-    }
     let predicted = if vp9::is_key(payload) { 0 } else { VP9_PREDICTED };
     let [high, low] = (picture | 0x8000).to_be_bytes();
     let parts = payload.chunks(writer.room - 3);
-    let last = parts.len() - 1;
+    let last = parts.len().saturating_sub(1);
     for (index, part) in parts.enumerate() {
         let start = if index == 0 { VP9_START } else { 0 };
         let end = if index == last { VP9_END } else { 0 };
