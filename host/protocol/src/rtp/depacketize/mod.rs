@@ -1,7 +1,7 @@
 //! RTP packets into frames, one file per family of payload formats.
 //!
 //! Packets come in order, each with the news whether others were lost before it. A frame that a loss may have touched is
-//! dropped and counted; the next whole one carries [`Unit::discontinuity`]. What the peer sends never sizes an
+//! dropped and counted; the next whole one carries [`Flags::DISCONTINUITY`]. What the peer sends never sizes an
 //! allocation: frames grow with the bytes that came, up to the bounds of `wasmtx_media`.
 #![deny(
     clippy::unwrap_used,
