@@ -31,8 +31,6 @@ use super::{
 };
 use crate::{admission::Slot, wall_clock};
 
-/// A TCP reader that takes its bytes is alive without a word: told to the machine this often.
-const ALIVE_EVERY: Duration = Duration::from_secs(5);
 /// Time between two receiver reports of a media.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 
@@ -69,7 +67,6 @@ struct Driver {
     playing: Option<Playing>,
     recording: Option<Recording>,
     next_report: Instant,
-    next_alive: Instant,
     inbox: Option<(Address, Inbox)>,
 }
 
@@ -115,7 +112,6 @@ pub(super) async fn serve(
         playing: None,
         recording: None,
         next_report: now + REPORT_EVERY,
-        next_alive: now,
         inbox: None,
         shared,
         slot,
@@ -164,7 +160,7 @@ impl Driver {
                 match stream.write_now(&mut outgoing).await {
                     Ok(0) => stalled_since = stalled_since.or(Some(now)),
                     Ok(written) => {
-                        self.wrote(now, written);
+                        self.conn.outbound_bytes.add(written as u64);
                         stalled_since = (!outgoing.is_empty()).then_some(now);
                     }
                     Err(error) => return End::Socket(error),
@@ -199,9 +195,8 @@ impl Driver {
                         self.machine.handle_input(Instant::now(), &mut input);
                     }
                     Ok(Io::Written(len)) => {
-                        let now = Instant::now();
-                        stalled_since = (!outgoing.is_empty()).then_some(now);
-                        self.wrote(now, len);
+                        stalled_since = (!outgoing.is_empty()).then(Instant::now);
+                        self.conn.outbound_bytes.add(len as u64);
                     }
                     Err(error) => return End::Socket(error),
                 },
@@ -519,14 +514,6 @@ impl Driver {
             }
         }
         Ok(())
-    }
-
-    fn wrote(&mut self, now: Instant, len: usize) {
-        self.conn.outbound_bytes.add(len as u64);
-        if self.playing.is_some() && now >= self.next_alive {
-            self.next_alive = now + ALIVE_EVERY;
-            self.machine.handle_udp_activity(now, false);
-        }
     }
 
     fn open_session(&mut self, path: &PathName, query: &str) {
