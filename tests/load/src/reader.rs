@@ -22,7 +22,7 @@ use crate::{
     run::Phase,
     session::{Buffer, Protocol, Received, Role, Session, Step, Target},
     stamp,
-    verify::{Depth, Summary, Verifier},
+    verify::{Depth, Summary, Verifier, Whole},
 };
 
 /// How long a reader waits for the last frames after the publishers stopped.
@@ -86,16 +86,14 @@ impl Reader<'_> {
         let (false, Some(verifier)) = (packet.rtcp, self.verifiers.get_mut(packet.media)) else {
             return;
         };
-        let Some(stamp) = verifier.handle(packet.data) else {
+        let Some(whole) = verifier.handle(packet.data) else {
             return;
         };
         let progress = &self.thread.progress;
         progress.frames.fetch_add(1, Ordering::Relaxed);
-        if progress.measuring.load(Ordering::Relaxed) {
-            self.thread
-                .latency
-                .borrow_mut()
-                .add(stamp::now().saturating_sub(stamp.sent));
+        if let (Whole::Stamped(stamp), true) = (whole, progress.measuring.load(Ordering::Relaxed)) {
+            let nanos = stamp::now().saturating_sub(stamp.sent);
+            self.thread.latency.borrow_mut().add(nanos);
         }
         if !std::mem::replace(&mut self.started, true) {
             let nanos = self.begin.elapsed().as_nanos();

@@ -58,6 +58,15 @@ impl Summary {
     }
 }
 
+/// A frame of which every packet came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whole {
+    /// One of ours.
+    Stamped(Stamp),
+    /// Somebody else's.
+    Unstamped,
+}
+
 /// The checks of one track.
 #[derive(Debug)]
 pub(crate) struct Verifier {
@@ -128,8 +137,8 @@ impl Verifier {
         }
     }
 
-    /// An RTP packet arrived. Answers the stamp of the frame that is whole with it.
-    pub(crate) fn handle(&mut self, packet: &[u8]) -> Option<Stamp> {
+    /// An RTP packet arrived. Answers the frame that is whole with it.
+    pub(crate) fn handle(&mut self, packet: &[u8]) -> Option<Whole> {
         let Some(header) = Header::parse(packet) else {
             self.summary.malformed += 1;
             return None;
@@ -167,16 +176,17 @@ impl Verifier {
             return None;
         }
         let done = self.open.take()?;
-        match done.stamp {
-            _ if done.damaged => self.summary.damaged += 1,
-            None => self.summary.unstamped += 1,
-            Some(stamp) => {
-                self.frames.note(u64::from(stamp.number));
-                self.summary.corrupted += u64::from(whole.is_some_and(|digest| digest != stamp.digest));
-                return Some(stamp);
-            }
+        if done.damaged {
+            self.summary.damaged += 1;
+            return None;
         }
-        None
+        let Some(stamp) = done.stamp else {
+            self.summary.unstamped += 1;
+            return Some(Whole::Unstamped);
+        };
+        self.frames.note(u64::from(stamp.number));
+        self.summary.corrupted += u64::from(whole.is_some_and(|digest| digest != stamp.digest));
+        Some(Whole::Stamped(stamp))
     }
 
     /// Puts frames together when asked to; answers the digest of the one that became whole.

@@ -45,11 +45,12 @@ fn packets(count: u32) -> Vec<Vec<Bytes>> {
 
 fn feed<'a>(depth: Depth, packets: impl IntoIterator<Item = &'a Bytes>) -> (Summary, Vec<u32>) {
     let mut verifier = Verifier::new(depth, &format(), &CLIP.track);
-    let stamps = packets
-        .into_iter()
-        .filter_map(|packet| verifier.handle(packet))
-        .map(|stamp| stamp.number)
-        .collect();
+    let mut stamps = Vec::new();
+    for packet in packets {
+        if let Some(Whole::Stamped(stamp)) = verifier.handle(packet) {
+            stamps.push(stamp.number);
+        }
+    }
     (verifier.summary(None), stamps)
 }
 
