@@ -1,6 +1,9 @@
 //! The program `wasmtx`: command line, configuration, log, then the server.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 use wasmtx_server::{
     cli::{self, Task},
     config, log, run,
@@ -17,7 +20,8 @@ fn main() -> ExitCode {
                 .warnings
                 .iter()
                 .for_each(|warning| eprintln!("warning: {warning}"));
-            println!("ok");
+            // Nobody may be listening any more; the exit code says it too.
+            let _ = writeln!(io::stdout(), "ok");
         }),
         Task::Run { file } => match config::load(file.as_deref(), &config::environment()) {
             Ok(config) => return serve(config),

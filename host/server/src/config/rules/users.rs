@@ -7,7 +7,7 @@ use super::super::{
     paths::Matcher,
     schema::{Reader, Value},
     secret::{Credential, Password},
-    user::{ANYBODY, Action, Pattern, Permission, User},
+    user::{ANYBODY, Action, Pattern, Permission, User, default_users},
 };
 use ipnet::IpNet;
 use regex::Regex;
@@ -21,11 +21,8 @@ pub(crate) fn adopt_credentials(config: &mut Config, found: &Found, reader: &mut
         .flat_map(Credentials::iter)
         .next();
     let Some((key, entry)) = first else { return };
-    if config
-        .tree
-        .entry("authInternalUsers")
-        .is_some_and(|users| !users.value.is_null())
-    {
+    // Files that spell out the default users and old credentials are common.
+    if config.global.auth_internal_users != default_users() {
         let message = "credentials of paths and authInternalUsers exclude each other; move them to authInternalUsers";
         reader.problems.refuse(&entry.origin, *key, message);
         return;

@@ -1,6 +1,6 @@
 //! Deprecated keys, and what the API shows and changes.
 
-use super::*;
+use super::{shipped::SHIPPED, *};
 use serde_json::json;
 
 /// The first warning of a text, and the configuration.
@@ -357,6 +357,17 @@ fn old_credentials_and_users_exclude_each_other() {
         &[
             "line 4, column 5: readUser: credentials of paths and authInternalUsers exclude each other; move them to authInternalUsers",
         ],
+    );
+    let spelled_out = format!(
+        "{}\npaths: {{a: {{readUser: x}}}}\n",
+        SHIPPED.split("\npaths:").next().unwrap()
+    );
+    assert!(
+        accepted(&spelled_out)
+            .global
+            .auth_internal_users
+            .iter()
+            .any(|user| user.user.matches("x"))
     );
 }
 
