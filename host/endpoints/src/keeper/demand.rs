@@ -83,11 +83,6 @@ impl Demand {
         }
     }
 
-    /// Whether what was started has not been stopped.
-    pub(super) fn is_active(&self) -> bool {
-        !matches!(self.phase, Phase::Idle | Phase::Cooling { .. })
-    }
-
     /// Until when new readers are sent away.
     pub(super) fn cooling_until(&self) -> Option<Instant> {
         match self.phase {
@@ -200,7 +195,7 @@ mod tests {
     fn nothing_starts_before_somebody_asks() {
         let mut run = Run::new();
         assert_eq!(run.at(0, NOBODY), None);
-        assert_eq!((run.timeout(), run.0.is_active()), (None, false));
+        assert_eq!((run.timeout(), run.0.phase), (None, Phase::Idle));
     }
 
     #[test]
@@ -297,7 +292,7 @@ mod tests {
     fn a_path_that_is_online_anyway_needs_no_start() {
         let mut run = Run::new();
         assert_eq!(run.at(0, ONE_READS), None);
-        assert!(!run.0.is_active());
+        assert_eq!(run.0.phase, Phase::Idle);
     }
 
     #[test]

@@ -8,7 +8,14 @@ use wasmtx_hub::{Client, CloseReason, Hub, PathConfig, Protocol, Publisher, Read
 use wasmtx_media::{Codec, Kind, Track, TrackId, Tracks};
 
 use super::*;
-use crate::{hooks::tests::Directory, wall_clock};
+use crate::{
+    hooks::tests::Directory,
+    source::{
+        Transport,
+        tests::{Origin, Setup},
+    },
+    wall_clock,
+};
 
 /// A hub with one rule, its keeper, and the plan that a test may change.
 struct World {
@@ -199,6 +206,59 @@ async fn a_command_brings_a_path_online_on_demand_and_goes_with_the_last_reader(
     drop(publisher);
     world.keeper.close(BUDGET).await;
     assert_eq!(world.runner.children(), 0);
+}
+
+#[tokio::test]
+async fn a_source_is_pulled_while_somebody_reads() {
+    let origin = Origin::start(Setup::default());
+    let timing = Timing {
+        start_timeout: Duration::from_secs(60),
+        close_after: Duration::from_millis(20),
+    };
+    let source = Some(origin.plan(Transport::Tcp, ""));
+    let world = World::new(
+        "~^copy(.*)$",
+        PathPlan {
+            source,
+            on_demand: Some(timing),
+            ..PathPlan::default()
+        },
+    );
+    let name = PathName::new("copy1").unwrap();
+    let peer = Peer {
+        kind: "rtspSession",
+        id: Uuid::nil(),
+    };
+    let reader = world
+        .hub
+        .read(StdInstant::now(), &name, peer, client(""))
+        .await
+        .unwrap();
+    let publication = reader.publication().clone();
+    let mut status = reader.path().watch();
+    drop(reader);
+    status.wait_for(|status| status.closed).await.unwrap();
+    assert_eq!(publication.ended(), Some(CloseReason::Ended));
+    world.keeper.close(BUDGET).await;
+}
+
+#[tokio::test]
+async fn a_source_that_nobody_has_to_ask_for_runs_until_a_reload_takes_it_away() {
+    let origin = Origin::start(Setup::default());
+    let source = Some(origin.plan(Transport::Tcp, ""));
+    let world = World::new(
+        "copy",
+        PathPlan {
+            source,
+            ..PathPlan::default()
+        },
+    );
+    let path = world.hub.path(&PathName::new("copy").unwrap()).unwrap();
+    let mut status = path.watch();
+    status.wait_for(|status| status.publication.is_some()).await.unwrap();
+    world.change(|plan| plan.source = None);
+    status.wait_for(|status| status.publication.is_none()).await.unwrap();
+    world.keeper.close(BUDGET).await;
 }
 
 #[tokio::test]

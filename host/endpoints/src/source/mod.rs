@@ -258,3 +258,6 @@ impl Failure {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -200,3 +200,6 @@ fn put_frame(channel: u8, data: &[u8], out: &mut BytesMut) -> io::Result<()> {
     out.put_slice(data);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
