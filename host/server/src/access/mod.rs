@@ -244,22 +244,31 @@ impl hub::Gate for Gate {
         Box::pin(async move {
             let rules = self.rules.load_full();
             let address = access.client.address.to_canonical();
+            let user = access.proof.user();
             let shown = access.proof.is_some();
             let counts = shown && !Gate::is_exempt(&rules, address);
             let limit = rules.failures_per_minute;
-            let decision = if counts && self.throttle.lock().is_blocked(Instant::now(), address, limit) {
+            let decision = if counts && self.throttle.lock().is_blocked(Instant::now(), address, user, limit) {
                 Decision::Deny(Denial::TooMany)
             } else {
                 self.decide(&rules, access).await
             };
             let outcome = Outcome::of(&decision, shown);
             self.decisions[outcome as usize].fetch_add(1, Ordering::Relaxed);
-            if matches!(outcome, Outcome::Failed) {
-                let path = access.path.as_ref().map_or("", |path| path.as_str());
-                tracing::warn!(%address, path, action = word(access.action), "authentication failed");
-                if counts && self.throttle.lock().fail(Instant::now(), address, limit) {
-                    tracing::warn!(%address, "too many failed logins, refused without a look for now");
+            match &decision {
+                Decision::Allow(Permit {
+                    identity: Some(name), ..
+                }) if counts && user == Some(name) => {
+                    self.throttle.lock().succeed(address, name);
                 }
+                Decision::Deny(Denial::Credentials) if shown => {
+                    let path = access.path.as_ref().map_or("", |path| path.as_str());
+                    tracing::warn!(%address, path, action = word(access.action), "authentication failed");
+                    if counts && self.throttle.lock().fail(Instant::now(), address, user, limit) {
+                        tracing::warn!(%address, "too many failed logins, refused without a look for now");
+                    }
+                }
+                _ => {}
             }
             decision
         })

@@ -94,9 +94,9 @@ fn config(users: &[&str], more: &str) -> Config {
         } else {
             format!("['{ip}']")
         };
-        let _ = write!(
+        let _ = writeln!(
             text,
-            "- {{user: '{user}', pass: '{pass}', ips: {ips}, permissions: [{{action: {action}, path: '{path}'}}]}}\n"
+            "- {{user: '{user}', pass: '{pass}', ips: {ips}, permissions: [{{action: {action}, path: '{path}'}}]}}"
         );
     }
     text.push_str(more);
@@ -374,6 +374,24 @@ async fn guessing_is_blocked_per_address_and_asking_without_credentials_is_no_gu
     assert_eq!(
         counts,
         [("allowed", 1), ("challenged", 21), ("failed", 10), ("too_many", 1)]
+    );
+}
+
+#[tokio::test]
+async fn a_user_guessed_from_many_places_can_still_log_in_from_a_known_one() {
+    // Few a minute, so that a slow machine does not forgive one meanwhile.
+    let config = config(&["alice secret read - -"], "limits: {loginFailures: 1}
+");
+    let gate = Gate::new(&config, Arc::new(()));
+    let ask = async |address: &str, proof: Shown| gate.check(&access(Action::Read, "cam", address, proof)).await;
+    assert_eq!(ask("192.0.2.1", basic("alice", "secret")).await, allowed(Some("alice")));
+    for n in 0..3 {
+        ask(&format!("198.51.100.{n}"), basic("alice", "guess")).await;
+    }
+    assert_eq!(ask("192.0.2.1", basic("alice", "secret")).await, allowed(Some("alice")));
+    assert_eq!(
+        ask("192.0.2.2", basic("alice", "secret")).await,
+        denied(Denial::TooMany)
     );
 }
 

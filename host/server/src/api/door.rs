@@ -48,7 +48,7 @@ pub(crate) async fn enter(State(door): State<Arc<Door>>, request: Request, next:
             Decision::Allow(_) => next.run(request).await,
             Decision::Deny(denial) => refusal(denial),
         },
-        Err(response) => response,
+        Err(response) => *response,
     };
     if let Some(allowed) = page.header() {
         let headers = response.headers_mut();
@@ -60,10 +60,10 @@ pub(crate) async fn enter(State(door): State<Arc<Door>>, request: Request, next:
 
 impl Door {
     /// What to ask the gate, or the answer when it need not be asked.
-    fn question(&self, request: &Request, page: &Page, proxies: &[IpNet]) -> Result<Access, Response> {
+    fn question(&self, request: &Request, page: &Page, proxies: &[IpNet]) -> Result<Access, Box<Response>> {
         let headers = request.headers();
         if request.method() == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
-            return Err(self.preflight(page));
+            return Err(self.preflight(page).into());
         }
         let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
         let proves = headers.contains_key(header::AUTHORIZATION);
@@ -74,7 +74,8 @@ impl Door {
             Page::Foreign => reads,
         };
         if !fits {
-            return Err(Error(StatusCode::FORBIDDEN, "this origin is not listed by name").into_response());
+            let refused = Error(StatusCode::FORBIDDEN, "this origin is not listed by name");
+            return Err(refused.into_response().into());
         }
         Ok(self.access(request, proxies))
     }

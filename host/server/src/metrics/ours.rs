@@ -176,7 +176,10 @@ const PLUGIN_COUNTERS: &[Count] = &[
     ),
 ];
 
-const PLUGIN_FAILURES: &[(&str, fn(&Usage) -> u64)] = &[
+/// Failures of one kind.
+type Failures = (&'static str, fn(&Usage) -> u64);
+
+const PLUGIN_FAILURES: &[Failures] = &[
     ("trap", |usage| usage.traps),
     ("deadline", |usage| usage.deadlines),
     ("memory", |usage| usage.memory),
