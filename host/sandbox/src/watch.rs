@@ -7,7 +7,7 @@ use std::{
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
-        mpsc::{self, RecvTimeoutError},
+        mpsc,
     },
     thread,
     time::{Duration, SystemTime},
@@ -24,6 +24,8 @@ use crate::{
 /// A file is read once it has not changed for so long. One that is still half-written then is refused like any other
 /// broken one, and read again when it changes.
 const SETTLED: Duration = Duration::from_millis(60);
+/// Between two looks at the files.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Watches until it is dropped.
 pub struct Watch {
@@ -84,27 +86,32 @@ struct Files {
     registry: Weak<Inner>,
     watcher: RecommendedWatcher,
     directories: BTreeSet<PathBuf>,
-    /// By file: what was read last.
-    seen: BTreeMap<PathBuf, (Stamp, Digest)>,
+    /// By plugin and file: what was read last.
+    seen: BTreeMap<(String, PathBuf), (Stamp, Digest)>,
     stop: Arc<AtomicBool>,
 }
 
 impl Files {
     fn run(mut self, woken: &mpsc::Receiver<()>) {
         while woken.recv().is_ok() {
-            // Wait until nothing changes any more.
+            // Something in these directories may change all the time; looking at the files a hundred times a second is enough.
+            thread::sleep(PAUSE);
+            self.watch_directories();
             loop {
                 if self.stop.load(Relaxed) {
                     return;
                 }
-                match woken.recv_timeout(SETTLED) {
-                    Ok(()) => {}
-                    Err(RecvTimeoutError::Timeout) => break,
-                    Err(RecvTimeoutError::Disconnected) => return,
+                let changed = self.changed();
+                if changed.is_empty() {
+                    break;
+                }
+                thread::sleep(SETTLED);
+                for (name, file, before) in changed {
+                    if stamp(&file) == Some(before) {
+                        self.read(&name, file, before);
+                    }
                 }
             }
-            self.watch_directories();
-            self.look();
         }
     }
 
@@ -131,23 +138,42 @@ impl Files {
         }
     }
 
-    fn look(&mut self) {
+    /// Files that are not as they were when they were read last.
+    fn changed(&self) -> Vec<(String, PathBuf, Stamp)> {
+        let Some(registry) = self.registry.upgrade() else {
+            return Vec::new();
+        };
+        let files = registry.files().into_iter();
+        files
+            .filter_map(|(name, file, _)| {
+                let stamp = stamp(&file)?;
+                let read = self.seen.get(&(name.clone(), file.clone()));
+                read.is_none_or(|(seen, _)| *seen != stamp)
+                    .then_some((name, file, stamp))
+            })
+            .collect()
+    }
+
+    /// Reads a file that has settled, and offers what is new in it.
+    fn read(&mut self, name: &str, file: PathBuf, stamp: Stamp) {
         let Some(registry) = self.registry.upgrade() else {
             return;
         };
-        for (name, file, running) in registry.files() {
-            let Some(stamp) = stamp(&file) else { continue };
-            if self.seen.get(&file).is_some_and(|(seen, _)| *seen == stamp) {
-                continue;
-            }
-            let Ok(bytes) = read_file(&file) else { continue };
-            let found = digest(&bytes);
-            let last = self.seen.insert(file, (stamp, found));
-            // The same content again, whether it runs or was refused, is no news.
-            if found == running || last.is_some_and(|(_, last)| last == found) {
-                continue;
-            }
-            registry.offer(&name, &bytes);
+        let running = registry
+            .files()
+            .into_iter()
+            .find(|(other, ..)| other == name)
+            .map(|(.., digest)| digest);
+        let bytes = read_file(&file);
+        let found = bytes.as_deref().map_or([0; 32], digest);
+        let last = self.seen.insert((name.to_owned(), file), (stamp, found));
+        // The same content again, whether it runs or was refused, is no news.
+        if running == Some(found) || last.is_some_and(|(_, last)| last == found) {
+            return;
+        }
+        match bytes {
+            Ok(bytes) => registry.offer(name, &bytes),
+            Err(error) => tracing::warn!(plugin = name, %error, "the changed file cannot be read"),
         }
     }
 }

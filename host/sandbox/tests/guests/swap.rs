@@ -1,6 +1,6 @@
 //! One version of a plugin takes the place of another while the stream runs.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use serde_json::{Value as Json, json};
 use wasmtx_media::Frame;
@@ -97,7 +97,10 @@ fn reloading_gives_a_filter_that_failed_too_often_a_fresh_start() {
     let registry = registry(vec![plugin("hostile", json!({ "mode": "trap" }))]);
     let mut stream = Stream::open(&chains(&registry, &["hostile"]));
     let failures = || usage(&registry, "hostile").traps;
+    let begun = stream.now;
     eventually("eight failures", || {
+        // Each restart is due at once, and all failures fall into one minute.
+        stream.now = begun + Duration::from_secs(4) * failures() as u32;
         stream.passes(1);
         failures() == 8
     });
@@ -107,6 +110,50 @@ fn reloading_gives_a_filter_that_failed_too_often_a_fresh_start() {
         stream.passes(1);
         failures() > 8
     });
+}
+
+#[test]
+fn a_new_version_that_fails_soon_gives_way_to_the_old_one_and_its_state() {
+    let directory = Directory::new();
+    let file = directory.path().join("plugin.wasm");
+    fs::copy(guest("marker"), &file).unwrap();
+    let spec = |config| PluginSpec {
+        source: Source::File(file.clone()),
+        name: "plugin".into(),
+        ..plugin("marker", config)
+    };
+    let registry = registry(vec![spec(json!({ "mark": 1 }))]);
+    let mut stream = Stream::open(&chains(&registry, &["plugin"]));
+    for count in 1..=10 {
+        assert_eq!(mark(&stream.step().1[0]), (1, count));
+    }
+    fs::copy(guest("hostile"), &file).unwrap();
+    registry
+        .apply(vec![spec(json!({ "mode": "trap", "first": 5 }))])
+        .unwrap();
+    let (mut marked, mut plain) = (10, 0);
+    eventually("the old version is back", || {
+        let (sent, out) = stream.step();
+        assert_eq!(out.len(), 1, "no frame is lost or doubled");
+        if out[0] == sent {
+            // The new version passes frames as they are.
+            plain += 1;
+        } else {
+            marked += 1;
+            assert_eq!(mark(&out[0]), (1, marked), "the count goes on where it was saved");
+        }
+        plain == 6 && out[0] != sent
+    });
+    let status = registry.status().remove(0);
+    assert!(status.error.unwrap().contains("soon after it took over"));
+    for _ in 0..1_000 {
+        marked += 1;
+        assert_eq!(
+            mark(&stream.step().1[0]),
+            (1, marked),
+            "the version that failed is not tried again"
+        );
+    }
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! One filter of one stream: its instance, what happens when that fails, and how another one takes its place.
 
+mod slot;
+mod takeover;
+
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed, mpsc},
     time::{Duration, Instant},
@@ -8,60 +11,22 @@ use std::{
 use wasmtx_hub::{CloseReason, Opening, PathName};
 use wasmtx_media::{Frame, Tracks};
 
+pub(crate) use self::slot::Slot;
+use self::{slot::Made, takeover::Probation};
 use crate::{
     aside::Aside,
     bindings::filter::filter::Interest,
-    convert::same_shape,
     failure::{Failure, Refused},
-    instance::{Guest, Opened, Restored, Said},
+    instance::{Guest, Opened, Said},
     interest::{Shown, Table},
     metrics::{Place, tally},
-    plugin::Plugin,
-    policy::{Circuit, FilterFailure, OnError, Restart},
+    policy::{Circuit, FilterFailure, Restart},
     sampler::Sampler,
     version::Version,
 };
 
 /// A call that takes longer is timed alone, and so is the one after it.
 const SLOW: Duration = Duration::from_micros(200);
-
-/// A plugin in the list of a path, with what the list says about it.
-pub(crate) struct Slot {
-    pub(crate) plugin: Arc<Plugin>,
-    /// JSON text in place of the plugin's own.
-    pub(crate) config: Option<Arc<str>>,
-    pub(crate) on_error: Option<OnError>,
-    pub(crate) allow_track_change: Option<bool>,
-    /// Position in the list.
-    pub(crate) position: usize,
-}
-
-impl Slot {
-    fn config<'a>(&'a self, version: &'a Version) -> &'a str {
-        self.config.as_deref().unwrap_or(&version.config)
-    }
-
-    /// Instantiates, configures and opens.
-    fn make(&self, version: Arc<Version>, place: &Arc<Place>, opening: &Opening) -> Result<Made, Refused> {
-        let mut guest = Guest::start(&self.plugin.common, place, &version, self.config(&version))?;
-        let opened = guest.open(opening)?;
-        Ok(Made {
-            guest,
-            opened,
-            version,
-            input: opening.tracks.clone(),
-        })
-    }
-}
-
-/// An instance that was made aside.
-struct Made {
-    guest: Guest,
-    opened: Opened,
-    version: Arc<Version>,
-    /// What it was opened with: if the stream changed since, it is of no use.
-    input: Tracks,
-}
 
 /// What a filter made of a frame. What it emitted before is in [`Entry::sent`].
 pub(crate) enum Step {
@@ -107,6 +72,9 @@ pub(crate) struct Entry {
     sent: Vec<Frame>,
     /// Something happened that [`Entry::attend`] should see to.
     alarm: bool,
+    probation: Option<Probation>,
+    /// Number of a version that failed in its probation; 0 is none.
+    refused: u64,
 }
 
 impl Entry {
@@ -139,6 +107,8 @@ impl Entry {
             sampler: Sampler::new(u32::from_ne_bytes(seed)),
             sent: Vec::new(),
             alarm: false,
+            probation: None,
+            refused: 0,
         }
     }
 
@@ -159,17 +129,19 @@ impl Entry {
     /// The reason why the stream may not begin.
     pub(crate) fn open(&mut self, now: Instant, opening: Opening) -> Result<Tracks, String> {
         self.opening = opening;
-        self.making = None;
+        // What is being made is made for the stream as it was.
+        self.wanted |= self.making.take().is_some();
         let made = match self.guest.take() {
             Some(mut guest) => guest.open(&self.opening).map(|opened| (guest, opened)),
             None => {
-                self.version = self.slot.plugin.version.load_full();
+                self.version = self.newest();
+                self.tried = self.tried.max(self.version.number);
+                self.wanted = false;
                 self.slot
                     .make(self.version.clone(), &self.place, &self.opening)
                     .map(|made| (made.guest, made.opened))
             }
         };
-        self.tried = self.version.number;
         match made {
             Ok((guest, opened)) => self.install(guest, opened),
             Err(refused) => {
@@ -276,142 +248,6 @@ impl Entry {
         self.wanted || self.making.is_some() || (self.guest.is_none() && matches!(self.down, Down::Until(_)))
     }
 
-    /// Brings restarts and swaps forward, between two frames. Answers the new tracks if what goes on changed.
-    pub(crate) fn attend(&mut self, now: Instant) -> Option<Tracks> {
-        self.alarm = false;
-        if self.guest.is_none() && self.making.is_none() && matches!(self.down, Down::Until(then) if then <= now) {
-            self.wanted = true;
-        }
-        let before = self.output.clone();
-        if let Some(making) = &self.making {
-            match making.try_recv() {
-                Err(mpsc::TryRecvError::Empty) => {}
-                Err(mpsc::TryRecvError::Disconnected) => {
-                    self.making = None;
-                    self.not_made(now, Failure::other("it was not made").into());
-                }
-                Ok(made) => {
-                    self.making = None;
-                    self.made(now, made);
-                }
-            }
-        }
-        if self.wanted && self.making.is_none() {
-            self.begin();
-        }
-        (!Arc::ptr_eq(&before, &self.output) && before != self.output).then(|| self.output.clone())
-    }
-
-    /// Asks for an instance of the present version.
-    fn begin(&mut self) {
-        let version = self.slot.plugin.version.load_full();
-        self.tried = version.number;
-        let (done, making) = mpsc::sync_channel(1);
-        let (slot, place, opening) = (self.slot.clone(), self.place.clone(), self.opening.clone());
-        let taken = self.aside.spawn(move || {
-            // The stream may have ended meanwhile.
-            let _ = done.send(slot.make(version, &place, &opening));
-        });
-        if taken {
-            self.making = Some(making);
-            self.wanted = false;
-        }
-    }
-
-    fn made(&mut self, now: Instant, made: Result<Made, Refused>) {
-        match made {
-            Ok(made) if Arc::ptr_eq(&made.input, &self.opening.tracks) => {
-                if made.version.number != self.slot.plugin.version.load().number {
-                    // Changed again meanwhile.
-                    self.wanted = true;
-                } else {
-                    self.adopt(made);
-                }
-            }
-            // The stream changed meanwhile.
-            Ok(_) => self.wanted = true,
-            Err(Refused::Unsupported) if self.guest.is_none() => self.down = Down::Unsupported,
-            Err(refused) => self.not_made(now, refused),
-        }
-    }
-
-    fn not_made(&mut self, now: Instant, refused: Refused) {
-        if self.guest.is_some() {
-            return self.keep(&refused.to_string());
-        }
-        self.failed(now, &refused.into_failure(), "start");
-    }
-
-    /// The old instance stays, and why is said.
-    fn keep(&self, reason: &str) {
-        let (plugin, path) = (self.name(), self.place.path());
-        tracing::warn!(plugin, path, reason, "the new version of a plugin does not take over");
-        *self.slot.plugin.error.lock() = Some(format!("{path}: {reason}"));
-    }
-
-    /// Puts a new instance in the place of the old one, or of none.
-    fn adopt(&mut self, mut made: Made) {
-        let allowed = self.slot.allow_track_change.unwrap_or(made.version.allow_track_change);
-        if !allowed && !same_shape(&self.output, &made.opened.tracks) {
-            self.keep("it would change the tracks of a running stream (see allowTrackChange)");
-            if self.guest.is_none() {
-                self.down = Down::Failed;
-            }
-            return;
-        }
-        let Some(mut old) = self.guest.take() else {
-            tally(&self.place.counts.restarts, 1);
-            self.version = made.version;
-            return self.install(made.guest, made.opened);
-        };
-        match self.hand_over(&mut old, &mut made.guest) {
-            Ok(alive) => {
-                if alive && let Err(failure) = old.close(CloseReason::Reload) {
-                    self.report(&failure, "close");
-                }
-                self.guest = Some(old);
-                self.take_emitted();
-                let old = self.guest.take();
-                self.aside.spawn(move || drop(old));
-                tally(&self.place.counts.swaps, 1);
-                self.circuit.reset();
-                self.version = made.version;
-                self.install(made.guest, made.opened);
-                tracing::info!(
-                    plugin = self.name(),
-                    path = self.place.path(),
-                    version = self.version.short(),
-                    "plugin swapped"
-                );
-            }
-            Err(refused) => {
-                self.keep(&format!("it does not take the state of the old one over: {refused}"));
-                self.guest = Some(old);
-            }
-        }
-    }
-
-    /// State from the old instance to the new. Answers whether the old one is still alive.
-    fn hand_over(&self, old: &mut Guest, new: &mut Guest) -> Result<bool, Refused> {
-        match old.save() {
-            Ok(None) => Ok(true),
-            Ok(Some(snapshot)) => {
-                if new.restore(&snapshot)? == Restored::Fresh {
-                    tracing::info!(
-                        plugin = self.name(),
-                        path = self.place.path(),
-                        "the new version of a plugin begins with a fresh state"
-                    );
-                }
-                Ok(true)
-            }
-            Err(failure) => {
-                self.report(&failure, "save");
-                Ok(false)
-            }
-        }
-    }
-
     fn install(&mut self, guest: Guest, opened: Opened) {
         self.output = opened.tracks;
         self.retable(&opened.interests);
@@ -490,11 +326,14 @@ impl Entry {
         self.report(failure, call);
         self.drop_guest();
         self.alarm = true;
+        if self.go_back(now, failure) {
+            return;
+        }
         let jitter = self.sampler.random();
         match self.circuit.failed(now, jitter) {
             Restart::Now => {
-                let version = self.slot.plugin.version.load_full();
-                self.tried = version.number;
+                let version = self.newest();
+                self.tried = self.tried.max(version.number);
                 let made = self.slot.make(version, &self.place, &self.opening);
                 self.down = Down::Failed;
                 self.made(now, made);
