@@ -296,4 +296,4 @@ impl ServerCertVerifier for Pinned {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

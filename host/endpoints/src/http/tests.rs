@@ -6,6 +6,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::tls::{self, tests::Folder};
 
 struct Running {
     address: String,
@@ -15,11 +16,15 @@ struct Running {
 }
 
 fn start(limits: Limits) -> Running {
+    start_with(limits, None)
+}
+
+fn start_with(limits: Limits, tls: Option<Arc<rustls::ServerConfig>>) -> Running {
     let router = Router::new().route(
         "/",
         get(|Extension(peer): Extension<Peer>| async move { format!("{} {}", peer.address, peer.encrypted) }),
     );
-    let server = Server::bind("apiAddress", "127.0.0.1:0", limits, None).unwrap();
+    let server = Server::bind("apiAddress", "127.0.0.1:0", limits, tls).unwrap();
     let (address, refused) = (server.local_address(), server.refused());
     let (stop, stopped) = watch::channel(false);
     Running {
@@ -51,6 +56,33 @@ async fn a_request_is_answered_with_the_peer_it_came_from() {
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
     assert!(answer.contains("\r\nserver: wasmtx\r\n"), "{answer}");
     assert!(answer.ends_with("127.0.0.1 false"), "{answer}");
+}
+
+#[tokio::test]
+async fn behind_tls_a_request_is_known_to_be_encrypted_and_what_is_no_tls_is_counted() {
+    let folder = Folder::new();
+    let fingerprint = folder.renew("localhost");
+    let config = folder.load().unwrap().server_config(PROTOCOLS).unwrap();
+    let server = start_with(Limits::default(), Some(config));
+
+    let connector = tokio_rustls::TlsConnector::from(tls::client_config(Some(fingerprint)).unwrap());
+    let stream = TcpStream::connect(&server.address).await.unwrap();
+    let mut stream = connector
+        .connect("localhost".try_into().unwrap(), stream)
+        .await
+        .unwrap();
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("127.0.0.1 true"), "{answer}");
+
+    exchange(&server.address, "GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    server.stop.send(true).unwrap();
+    server.task.await.unwrap();
+    assert_eq!(server.refused.counts(), [("tls", 1)]);
 }
 
 #[tokio::test]

@@ -5,10 +5,10 @@ use rustls::{ClientConnection, ServerConnection};
 use super::*;
 
 /// A folder of its own, removed at the end.
-struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Folder {
+    pub(crate) fn new() -> Folder {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!(
             "wasmtx-tls-{}-{}",
@@ -29,14 +29,14 @@ impl Folder {
     }
 
     /// Writes a new pair; answers the certificate's fingerprint.
-    fn renew(&self, name: &str) -> [u8; 32] {
+    pub(crate) fn renew(&self, name: &str) -> [u8; 32] {
         let pair = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
         std::fs::write(self.key(), pair.signing_key.serialize_pem()).unwrap();
         std::fs::write(self.certificate(), pair.cert.pem()).unwrap();
         Sha256::digest(pair.cert.der()).into()
     }
 
-    fn load(&self) -> Result<Arc<Identity>, Error> {
+    pub(crate) fn load(&self) -> Result<Arc<Identity>, Error> {
         Identity::load(&self.key(), &self.certificate())
     }
 }

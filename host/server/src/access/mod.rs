@@ -1,7 +1,7 @@
 //! Who may publish, read or administrate: the hub's [`Gate`](hub::Gate), answered by the auth plugins of a path and the
 //! users of the file, in the order of `authOrder`.
 //!
-//! Nothing is delayed on purpose. Guessing is made slow by [`Throttle`]: an address that failed too often is refused
+//! Nothing is delayed on purpose. Guessing is made slow by a throttle: an address that failed too often is refused
 //! before anything is hashed, which costs the guesser more than a pause would and holds no connection open.
 
 mod hashing;
