@@ -213,9 +213,10 @@ impl Source {
         };
         let lower = match self.plan.transport {
             _ if target.encrypted && self.plan.transport == Transport::Udp => return Failure::EncryptedUdp,
-            Transport::Udp => rtsp::Lower::Udp,
             // A server that a client chose could send our datagrams where it likes.
-            Transport::Automatic if !self.tcp_only && !target.encrypted && target.trusted_host => rtsp::Lower::Udp,
+            _ if !target.trusted_host => rtsp::Lower::Tcp,
+            Transport::Udp => rtsp::Lower::Udp,
+            Transport::Automatic if !self.tcp_only && !target.encrypted => rtsp::Lower::Udp,
             _ => rtsp::Lower::Tcp,
         };
         let failure = self.connect(&target, lower).await;

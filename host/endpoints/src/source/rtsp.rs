@@ -2,7 +2,7 @@
 
 use std::{
     convert::Infallible,
-    net::SocketAddr,
+    io,
     time::{Duration, Instant},
 };
 
@@ -14,10 +14,10 @@ use retina::client::{
 };
 use rustls::pki_types::ServerName;
 use tokio::{
-    net::TcpStream,
+    net::{TcpStream, lookup_host},
     time::{timeout, timeout_at},
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 use tracing::info;
 use url::Url;
 use wasmtx_hub::Peer;
@@ -33,7 +33,7 @@ use crate::wall_clock;
 /// How long the first datagram may take before another transport is tried.
 const FIRST_DATAGRAM: Duration = Duration::from_secs(3);
 /// How long a name, a connection and the requests up to PLAY may take together.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(10);
 /// Letters of a reason in the log.
 const MAX_REASON: usize = 200;
 /// What the camera sees.
@@ -53,6 +53,7 @@ pub(super) async fn run(source: &mut Source, target: &Target, lower: Lower) -> R
     let turn = turn.acquire_owned().await.map_err(|_| Failure::NoAnswer)?;
     let started = timeout(START, start(&source.plan, target, lower)).await;
     let (session, _tunnel, medias) = started.map_err(|_| Failure::NoAnswer)??;
+    drop(turn);
     let mut stream = Stream {
         session,
         medias,
@@ -65,7 +66,6 @@ pub(super) async fn run(source: &mut Source, target: &Target, lower: Lower) -> R
     };
     let mut heard = stream.handle_next(Instant::now() + patience).await?;
     publish(source, target, &stream)?;
-    drop(turn);
     loop {
         stream.forward(source, heard)?;
         heard = stream.handle_next(heard + source.plan.read_timeout).await?;
@@ -124,53 +124,42 @@ async fn start(
     Ok((session, tunnel, medias))
 }
 
-/// Where to connect to: the URL itself, the address that its name was checked to have, or a tunnel to it.
+/// Where to connect to: the URL itself, or a tunnel where the connection is encrypted or a client chose the server.
 async fn locate(plan: &Plan, target: &Target) -> Result<(Url, Option<Tunnel>), Failure> {
-    let address = if target.trusted_host {
-        None
+    if target.trusted_host && !target.encrypted {
+        return Ok((target.url.clone(), None));
+    }
+    let connection = connect(target).await?;
+    let tunnel = if target.encrypted {
+        Tunnel::open(encrypt(plan, target, connection).await?, target).await
     } else {
-        Some(public_address(target).await?)
+        Tunnel::open(connection, target).await
     };
-    if target.encrypted {
-        let server = connect_encrypted(plan, target, address).await?;
-        let tunnel = Tunnel::open(server, target)
-            .await
-            .map_err(|error| Failure::Connect(target.host(), error))?;
-        return Ok((tunnel.url.clone(), Some(tunnel)));
-    }
-    let mut url = target.url.clone();
-    if let Some(address) = address {
-        url.set_ip_host(address.ip())
-            .map_err(|()| Failure::NotPublic(target.host()))?;
-    }
-    Ok((url, None))
+    let tunnel = tunnel.map_err(|error| Failure::Connect(target.host(), error))?;
+    Ok((tunnel.url.clone(), Some(tunnel)))
 }
 
-async fn public_address(target: &Target) -> Result<SocketAddr, Failure> {
+/// Connects to a server that the operator trusts, or to the address that its name was checked to have.
+async fn connect(target: &Target) -> Result<TcpStream, Failure> {
     let host = target.host();
-    let found = tokio::net::lookup_host((host.as_str(), target.port())).await;
-    let found = found.map_err(|error| Failure::Resolve(host.clone(), error))?;
-    guard::first_public(found).ok_or(Failure::NotPublic(host))
+    let found = lookup_host((host.as_str(), target.port())).await;
+    let mut found: Vec<_> = found.map_err(|error| Failure::Resolve(host.clone(), error))?.collect();
+    if !target.trusted_host {
+        found = vec![guard::first_public(found).ok_or(Failure::NotPublic(host.clone()))?];
+    }
+    let connection = TcpStream::connect(found.as_slice()).await;
+    let connection = connection.and_then(|connection| connection.set_nodelay(true).map(|()| connection));
+    connection.map_err(|error| Failure::Connect(host, error))
 }
 
-async fn connect_encrypted(
-    plan: &Plan,
-    target: &Target,
-    address: Option<SocketAddr>,
-) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Failure> {
+async fn encrypt(plan: &Plan, target: &Target, connection: TcpStream) -> Result<TlsStream<TcpStream>, Failure> {
     let host = target.host();
+    let failed = |error| Failure::Connect(host.clone(), error);
     let fingerprint = plan.fingerprint;
     // Reads the system's list of authorities.
     let config = tokio::task::spawn_blocking(move || crate::tls::client_config(fingerprint)).await;
-    let config = config.map_err(|error| Failure::Connect(host.clone(), std::io::Error::other(error)))??;
-    let failed = |error| Failure::Connect(host.clone(), error);
-    let connection = match address {
-        Some(address) => TcpStream::connect(address).await,
-        None => TcpStream::connect((host.as_str(), target.port())).await,
-    };
-    let connection = connection.map_err(failed)?;
-    connection.set_nodelay(true).map_err(failed)?;
-    let name = ServerName::try_from(host.clone()).map_err(|error| failed(std::io::Error::other(error)))?;
+    let config = config.map_err(|error| failed(io::Error::other(error)))??;
+    let name = ServerName::try_from(host.clone()).map_err(|error| failed(io::Error::other(error)))?;
     TlsConnector::from(config)
         .connect(name, connection)
         .await

@@ -1,4 +1,5 @@
-//! RTSP over TLS for a client that speaks plain RTSP only: a relay on the loopback address, for one connection.
+//! A relay on the loopback address for one connection: RTSP over TLS for a client that speaks plain RTSP only, and a
+//! filter before it for servers that nobody vouches for.
 //!
 //! ```text
 //! retina ── rtsp://127.0.0.1:port/token/… ──▶ relay ── TLS, rtsps://host/… ──▶ server
@@ -6,15 +7,17 @@
 //!
 //! The relay is more than a pipe, because requests name the server: it writes the real URL into them, and since a digest
 //! covers the URL, it answers the server's challenges itself. Descriptions and headers of the server pass as they are;
-//! the URLs in them are already the real ones. The token in the path keeps other programs of this machine out.
+//! the URLs in them are already the real ones. They are parsed within our own bounds, which the client has not. The token
+//! in the path keeps other programs of this machine out.
 
-use std::io;
+use std::{io, time::Duration};
 
 use bytes::{BufMut, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    task::JoinHandle,
+    sync::oneshot,
+    time::{sleep, timeout},
 };
 use url::Url;
 use uuid::Uuid;
@@ -28,22 +31,21 @@ use super::target::Target;
 /// Bytes read at once.
 const CHUNK: usize = 16 * 1024;
 
-/// A relay that waits for its one connection, or serves it. Ends when dropped.
+/// How long the client may take to connect, which it does at once.
+const CONNECT: Duration = Duration::from_secs(5);
+/// How long a goodbye may take once the tunnel is dropped.
+const GOODBYE: Duration = Duration::from_secs(5);
+
+/// A relay that waits for its one connection, or serves it. Dropped, it serves as long as a goodbye takes.
 #[derive(Debug)]
 pub(super) struct Tunnel {
     /// What to connect to instead of the server.
     pub(super) url: Url,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Tunnel {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
+    _alive: oneshot::Sender<()>,
 }
 
 impl Tunnel {
-    /// A relay to `server`, an encrypted connection that is open already.
+    /// A relay to `server`, a connection that is open already.
     pub(super) async fn open<S>(server: S, target: &Target) -> io::Result<Tunnel>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -56,16 +58,24 @@ impl Tunnel {
             .clone()
             .map(|(user, password)| Login::new(user, password));
         let mut relay = Relay::new(prefix, target.origin().to_owned(), login);
-        let task = tokio::spawn(async move {
-            let Ok((client, _)) = listener.accept().await else {
+        let (alive, dropped) = oneshot::channel::<()>();
+        tokio::spawn(async move {
+            let Ok(Ok((client, _))) = timeout(CONNECT, listener.accept()).await else {
                 return;
             };
             drop(listener);
-            if let Err(error) = relay.run(client, server).await {
-                tracing::debug!(%error, "TLS relay ended");
+            let too_long = async {
+                let _ = dropped.await;
+                sleep(GOODBYE).await;
+            };
+            tokio::select! {
+                ended = relay.run(client, server) => if let Err(error) = ended {
+                    tracing::debug!(%error, "relay to a source ended");
+                },
+                () = too_long => {}
             }
         });
-        Ok(Tunnel { url, task })
+        Ok(Tunnel { url, _alive: alive })
     }
 }
 
