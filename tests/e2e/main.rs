@@ -5,4 +5,7 @@
 
 mod harness;
 
+mod access;
+mod codecs;
+mod joining;
 mod pairings;

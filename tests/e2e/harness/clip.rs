@@ -169,7 +169,7 @@ impl Clip {
         if !codec.is_video() || codec == Codec::Both {
             line.extend(["-f", "lavfi", "-i", noise]);
         }
-        line.extend(["-flags", "bitexact", "-threads", "1"]);
+        line.extend(["-flags", "+bitexact", "-threads", "1"]);
         line.extend(recipe);
         let mut line: Vec<_> = line.iter().map(AsRef::<Path>::as_ref).collect();
         line.push(&file);
@@ -186,6 +186,27 @@ impl Clip {
     /// The hashes of its packets in the form of players (see [`super::hashes_of`]).
     pub(crate) fn hashes(&self) -> Vec<String> {
         super::hashes_of(&self.file, self.codec)
+    }
+
+    /// Which of its packets are keyframes.
+    pub(crate) fn keyframes(&self) -> Vec<usize> {
+        let line = [
+            "-v",
+            "error",
+            "-select_streams",
+            "v:0",
+            "-show_entries",
+            "packet=flags",
+            "-of",
+            "csv=p=0",
+        ];
+        let output = tool::run(
+            "ffprobe",
+            line.map(AsRef::<Path>::as_ref).into_iter().chain([self.file.as_ref()]),
+        );
+        let flags = String::from_utf8_lossy(&output).into_owned();
+        let keys = flags.lines().enumerate().filter(|(_, flags)| flags.starts_with('K'));
+        keys.map(|(number, _)| number).collect()
     }
 
     /// The packets themselves.

@@ -55,7 +55,8 @@ pub(super) fn parse(text: &str) -> Vec<Packet> {
     let lines = text.lines().filter(|line| !line.starts_with('#'));
     let packets = lines.filter_map(|line| {
         let fields: Vec<&str> = line.split(',').map(str::trim).collect();
-        let [_, dts, pts, _, size, hash] = fields[..] else {
+        // What may follow is side data of the container.
+        let [_, dts, pts, _, size, hash, ..] = fields[..] else {
             return None;
         };
         Some(Packet {
@@ -77,6 +78,31 @@ pub(crate) fn hashes_of(file: &Path, codec: Codec) -> Vec<String> {
         _ => Form::AsStored,
     };
     packets(file, form).into_iter().map(|packet| packet.hash).collect()
+}
+
+/// The hashes of a file's decoded pictures.
+#[track_caller]
+pub(crate) fn decoded_hashes(file: &Path) -> Vec<String> {
+    let line = ["-v", "error", "-i"]
+        .into_iter()
+        .map(AsRef::<Path>::as_ref)
+        .chain([file]);
+    let rest = [
+        "-map",
+        "0:v:0",
+        "-fps_mode",
+        "passthrough",
+        "-f",
+        "framehash",
+        "-hash",
+        "sha256",
+        "-",
+    ];
+    let output = tool::run("ffmpeg", line.chain(rest.into_iter().map(AsRef::as_ref)));
+    parse(&String::from_utf8_lossy(&output))
+        .into_iter()
+        .map(|packet| packet.hash)
+        .collect()
 }
 
 /// The hash of a payload, as FFmpeg writes it.

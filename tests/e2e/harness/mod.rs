@@ -6,6 +6,7 @@ mod folder;
 mod frames;
 mod http;
 mod player;
+mod publisher;
 mod reader;
 mod server;
 mod session;
@@ -18,8 +19,9 @@ use std::{
 
 pub(crate) use clip::{Clip, Codec};
 pub(crate) use folder::Folder;
-pub(crate) use frames::{assert_run, hash, hashes_of};
+pub(crate) use frames::{assert_run, decoded_hashes, hash, hashes_of};
 pub(crate) use player::{Player, Transport};
+pub(crate) use publisher::{Publisher, made_up, number_of};
 pub(crate) use reader::Reader;
 pub(crate) use server::{Outcome, Server, binary, plugin};
 pub(crate) use session::{Login, Session};
@@ -28,6 +30,9 @@ pub(crate) use tool::Tool;
 /// After this time, something that should have happened will not happen any more. Long, because the machine may be busy
 /// with other tests; nothing waits for its end unless it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A configuration in which everybody may do everything on every path.
+pub(crate) const OPEN: &str = "paths:\n  all_others:\n";
 
 /// How often a condition is looked at.
 const TICK: Duration = Duration::from_millis(10);

@@ -100,16 +100,11 @@ pub(super) fn run<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<I
 
 fn missing(program: &str, error: &io::Error) -> ! {
     let line = match program {
-        "ffmpeg" => "apt-get install -y ffmpeg",
+        "ffmpeg" | "ffprobe" => "apt-get install -y ffmpeg",
         "openssl" => "apt-get install -y openssl",
         _ => {
             "apt-get install -y gstreamer1.0-tools gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-rtsp"
         }
     };
     panic!("{program} does not start ({error}); `scripts/setup test` installs it, or: {line}")
-}
-
-/// Writes what a program has to read.
-pub(super) fn write(file: &std::path::Path, contents: &str) {
-    fs::write(file, contents).expect("a file of the test");
 }
