@@ -1,7 +1,7 @@
 //! External commands that mediamtx.yml names: `runOnInit`, `runOnDemand` and their kind.
 //!
 //! A command runs in the scope of something (a path, a publication, demand) and ends with it: its process group gets
-//! SIGINT, five seconds later SIGKILL. There is no shell in between; see [`line`](self::line) for how a command line
+//! SIGINT, five seconds later SIGKILL. There is no shell in between; see `hooks/line.rs` for how a command line
 //! becomes arguments. A command can neither delay nor veto what it is told about.
 
 mod line;

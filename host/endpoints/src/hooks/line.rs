@@ -19,7 +19,7 @@ pub enum InvalidLine {
     /// A quote that is not closed, or a backslash at the end.
     #[error("a quote is not closed, or a backslash stands at the end")]
     Unfinished,
-    /// More than [`MAX_LINE`] bytes or [`MAX_WORDS`] words.
+    /// More than 64 KiB or 1,024 words.
     #[error("the command is too long")]
     TooLong,
     /// A value that a client chose would be taken for an option.

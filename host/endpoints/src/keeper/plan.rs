@@ -12,7 +12,7 @@ use crate::{hooks::Hook, source};
 pub struct PathPlan {
     /// The stream that the server fetches itself; `None` when clients publish.
     pub source: Option<source::Plan>,
-    /// Start the source, or [`Hooks::on_demand`], only when somebody wants to read. `None`: the source runs always and
+    /// Start the source, or [`Hooks::demand`], only when somebody wants to read. `None`: the source runs always and
     /// the command never.
     pub on_demand: Option<Timing>,
     /// External commands.

@@ -23,7 +23,7 @@ pub enum InvalidTarget {
     /// Not a URL once the variables are replaced. The URL is not shown: it may hold a password.
     #[error("the source's URL is not valid: {0}")]
     Url(String),
-    /// A variable's value has made it longer than [`MAX_URL`], or holds a control character.
+    /// A variable's value has made it longer than 16 KiB, or holds a control character.
     #[error("a variable in the source's URL has a value that no URL can hold")]
     Value,
 }
