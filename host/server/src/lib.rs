@@ -14,4 +14,5 @@ pub mod redact;
 mod reload;
 pub mod run;
 pub mod server;
+mod window;
 mod wiring;

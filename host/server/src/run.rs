@@ -32,7 +32,7 @@ pub fn announce(config: &Config) {
 pub async fn run(config: Config, logs: Logs) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let mut watch = watch(&config);
-    let server = Server::start(config).await?;
+    let server = Server::start(config, Some(logs.clone())).await?;
     loop {
         tokio::select! {
             () = signals.next() => break,

@@ -19,8 +19,11 @@ use wasmtx_sandbox as sandbox;
 
 use crate::{
     access::Gate,
+    api::View,
     config::Config,
     force::{Force, InForce},
+    log::Logs,
+    window::{Open, Window},
     wiring,
 };
 
@@ -36,6 +39,7 @@ pub struct Server {
     rtsp: Option<rtsp::Server>,
     sessions: rtsp::Registry,
     gate: Arc<Gate>,
+    window: Open,
     listeners: Vec<Listener>,
 }
 
@@ -52,11 +56,11 @@ pub struct Listener {
 const GOODBYE: Duration = Duration::from_secs(4);
 
 impl Server {
-    /// Loads the plugins, binds every listener, and serves.
+    /// Loads the plugins, binds every listener, and serves. `log` is asked for what the metrics show of it.
     ///
     /// # Errors
     /// The first thing that cannot be had, named by its key.
-    pub async fn start(config: Config) -> anyhow::Result<Server> {
+    pub async fn start(config: Config, log: Option<Logs>) -> anyhow::Result<Server> {
         let (plugins, force) = load(config).await?;
         let config = force.config.clone();
         let watch = plugins.watch().map_err(|error| tracing::warn!("plugins are not watched: {error}")).ok();
@@ -66,7 +70,9 @@ impl Server {
         let in_force = InForce::new(force);
         let gate = Arc::new(Gate::new(&config, Arc::new(in_force.clone())));
         let sessions = rtsp::Registry::default();
-        let (rtsp, listeners) = start_rtsp(&config, &hub, &gate, &sessions)?;
+        let window = Window::bind(&config.global)?;
+        let (rtsp, mut listeners) = start_rtsp(&config, &hub, &gate, &sessions)?;
+        listeners.extend(window.listeners());
         let rtsp_port = rtsp.as_ref().and_then(|rtsp| rtsp.address).map_or(0, |address| address.port());
 
         let limits = &config.global.limits;
@@ -76,12 +82,22 @@ impl Server {
         // Paths come to life last: their sources and commands find the listeners there.
         hub.configure(Instant::now(), rules);
 
-        let server =
-            Server { started: wall_clock(), hub, plugins, _watch: watch, in_force, keeper, rtsp, sessions, gate, listeners };
-        for Listener { key, address } in &server.listeners {
+        let started = wall_clock();
+        let (current, asked) = (in_force.clone(), plugins.clone());
+        let view = View {
+            started,
+            hub: hub.clone(),
+            rtsp: sessions.clone(),
+            config: Arc::new(move || current.config()),
+            listeners: listeners.clone(),
+            plugins: Arc::new(move || asked.status()),
+        };
+        let log_dropped = move || log.as_ref().map_or(0, Logs::dropped);
+        let window = window.open(Arc::new(view), gate.clone(), Arc::new(log_dropped));
+        for Listener { key, address } in &listeners {
             tracing::info!("listening: {key} {address}");
         }
-        Ok(server)
+        Ok(Server { started, hub, plugins, _watch: watch, in_force, keeper, rtsp, sessions, gate, window, listeners })
     }
 
     /// Puts another configuration in force. Nobody is disconnected whose own path did not become invalid; addresses and
@@ -132,7 +148,7 @@ impl Server {
                 rtsp.stop().await;
             }
         };
-        let everybody = async { tokio::join!(rtsp, self.keeper.close(GOODBYE)) };
+        let everybody = async { tokio::join!(rtsp, self.window.close(), self.keeper.close(GOODBYE)) };
         if tokio::time::timeout(GOODBYE, everybody).await.is_err() {
             tracing::warn!("some connections or commands did not end in time");
         }

@@ -214,17 +214,12 @@ impl Parameters {
         self.sps().ok().map(|sps| sps.height)
     }
 
-    /// The profile as the API names it ("High"); `None` while unknown.
+    /// The profile as the API names it ("High", whatever the constraint flags say); `None` while unknown.
     pub fn profile(&self) -> Option<String> {
-        let &[profile, constraints] = self.sps.get(1..3)? else {
-            return None;
-        };
-        Some(match profile {
-            66 if constraints & 0x40 != 0 => "Constrained Baseline".to_owned(),
+        Some(match self.sps.get(1)? {
             66 => "Baseline".to_owned(),
             77 => "Main".to_owned(),
             88 => "Extended".to_owned(),
-            100 if constraints & 0x0c == 0x0c => "Constrained High".to_owned(),
             100 => "High".to_owned(),
             110 => "High 10".to_owned(),
             122 => "High 4:2:2".to_owned(),
