@@ -105,8 +105,6 @@ const PATH: &[Feature] = &[
         "moqTransport",
         "whep*",
         "rpiCamera*",
-        "runOnOnline*",
-        "runOnOffline",
         "runOnRead*",
         "runOnUnread",
         "runOnRecordSegment*",

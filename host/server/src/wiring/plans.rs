@@ -52,7 +52,10 @@ fn plan(global: &Global, conf: &PathConf) -> anyhow::Result<PathPlan> {
             during: hook("runOnAvailable", &conf.run_on_available, conf.run_on_available_restart)?,
             after: hook("runOnUnavailable", &conf.run_on_unavailable, false)?,
         },
-        online: Pair::default(),
+        online: Pair {
+            during: hook("runOnOnline", &conf.run_on_online, conf.run_on_online_restart)?,
+            after: hook("runOnOffline", &conf.run_on_offline, false)?,
+        },
     };
     Ok(PathPlan { source, on_demand, hooks })
 }
