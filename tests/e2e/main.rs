@@ -6,6 +6,13 @@
 mod harness;
 
 mod access;
+mod api;
+mod cli;
 mod codecs;
+mod documents;
+mod hooks;
 mod joining;
 mod pairings;
+mod pull;
+mod tokens;
+mod vanishing;

@@ -84,7 +84,7 @@ impl Server {
         until("the server listens", || {
             let ended = server.child.try_wait().expect("a child of ours");
             assert_eq!(ended, None, "the server ended:\n{}", server.log());
-            server.find_address("rtcpAddress")
+            server.find_address("metricsAddress")
         });
         server
     }
@@ -181,8 +181,9 @@ impl Server {
     /// Waits until somebody publishes to a path.
     #[track_caller]
     pub(crate) fn online(&self, name: &str) -> Json {
-        self.logged(&["session is publishing", &format!("path={name} ")]);
-        Json::Null
+        until(&format!("{name} is online"), || {
+            self.path(name).filter(|path| path["available"] == true)
+        })
     }
 
     /// Waits until nobody publishes to a path any more.

@@ -1,0 +1,1 @@
+//! The window into a running server: the API and the metrics.

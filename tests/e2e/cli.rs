@@ -1,0 +1,1 @@
+//! What an operator types, reads and changes: the command line, the log, the configuration file.

@@ -1,0 +1,1 @@
+//! Commands that the server starts, and when it ends them.
