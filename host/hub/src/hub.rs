@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 use wasmtx_media::{Tracks, WallClock};
 
-use crate::{Client, CloseReason, Path, PathName, Peer, Publication, Publisher, Reader, Refusal, Role, Rule, Rules};
+use crate::{Client, CloseReason, Path, PathName, Peer, Publication, Publisher, Reader, Refusal, Role, Rule, Rules, path::Claim};
 
 /// Why nobody can publish here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,7 +60,7 @@ pub enum ReadError {
     Gone,
 }
 
-/// Paths of one rule that exist only because somebody asked for them.
+/// Paths that exist only because somebody asked for them.
 const MAX_WANTED_PATHS: usize = 512;
 
 /// All paths of the server. Cheap to clone.
@@ -159,11 +159,7 @@ impl Hub {
             _ => Err(PublishError::NotForPublishers),
         });
         let path = path.ok_or(PublishError::NotConfigured)??;
-        let published = path.publish(now, wall, peer, client, source, tracks);
-        if published.is_err() {
-            self.0.forget(name);
-        }
-        published
+        path.publish(now, wall, peer, client, source, tracks)
     }
 
     /// The publication on a path, without becoming its reader. Waits while the path is being brought online on demand.
@@ -195,8 +191,8 @@ impl Hub {
         path.read(now, peer, client)
     }
 
-    fn wanted(&self, now: Instant, name: &PathName) -> Result<(Arc<Path>, bool), ReadError> {
-        if let Some(path) = self.path(name) {
+    fn wanted(&self, now: Instant, name: &PathName) -> Result<(Claim, bool), ReadError> {
+        if let Some(path) = self.0.claim(name) {
             let config = path.config();
             if let Role::Redirect(target) = &config.role {
                 return Err(ReadError::Redirect(target.clone()));
@@ -228,7 +224,7 @@ impl Shared {
         now: Instant,
         name: &PathName,
         admit: impl Fn(&Rule) -> Result<(), E>,
-    ) -> Option<Result<Arc<Path>, E>> {
+    ) -> Option<Result<Claim, E>> {
         let rules = self.rules.read().clone();
         let (rule, groups) = rules.find(name)?;
         if let Err(refused) = admit(rule) {
@@ -236,9 +232,13 @@ impl Shared {
         }
         let mut paths = self.paths.lock();
         Some(Ok(match paths.get(name) {
-            Some(path) => path.clone(),
-            None => self.create(&mut paths, now, name, rule, groups),
+            Some(path) => Claim::new(path),
+            None => Claim::new(&self.create(&mut paths, now, name, rule, groups)),
         }))
+    }
+
+    fn claim(&self, name: &PathName) -> Option<Claim> {
+        self.paths.lock().get(name).map(Claim::new)
     }
 
     fn create(

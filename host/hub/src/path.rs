@@ -140,6 +140,7 @@ struct State {
     readers: BTreeMap<ReaderId, (Peer, Arc<Client>)>,
     next_reader: u64,
     waiting: usize,
+    claims: usize,
     query: String,
     generation: u32,
     refusals: u64,
@@ -288,6 +289,10 @@ impl Path {
     /// Tells the followers and, when nothing is left here, asks the hub to forget the path.
     fn settle(&self, state: MutexGuard<'_, State>) {
         self.tell(&state);
+        self.forget_if_unused(state);
+    }
+
+    fn forget_if_unused(&self, state: MutexGuard<'_, State>) {
         let unused = self.dynamic && state.is_unused();
         drop(state);
         if unused && let Some(hub) = self.hub.upgrade() {
@@ -441,7 +446,33 @@ impl Path {
 
 impl State {
     fn is_unused(&self) -> bool {
-        self.seat.is_none() && self.readers.is_empty() && self.waiting == 0
+        self.seat.is_none() && self.readers.is_empty() && self.waiting == 0 && self.claims == 0
+    }
+}
+
+/// Somebody is about to use the path: it is not forgotten meanwhile. Made while the hub's table is locked, so that the path
+/// cannot go between being found and being used.
+pub(crate) struct Claim(Arc<Path>);
+
+impl Claim {
+    pub(crate) fn new(path: &Arc<Path>) -> Claim {
+        path.state.lock().claims += 1;
+        Claim(path.clone())
+    }
+}
+
+impl std::ops::Deref for Claim {
+    type Target = Arc<Path>;
+    fn deref(&self) -> &Arc<Path> {
+        &self.0
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        state.claims -= 1;
+        self.0.forget_if_unused(state);
     }
 }
 

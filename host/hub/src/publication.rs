@@ -12,13 +12,16 @@ use std::{
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
-use wasmtx_media::{Frame, Kind, TrackId, Tracks, WallClock};
+use wasmtx_media::{Frame, TrackId, Tracks, WallClock};
 
 use crate::{
     Client, Flow, Form, Lane, Limits, Opening, Output, PathName, Peer, Refusal, Stage,
     path::Path,
-    ring::{Cursor, MAX_TRACKS, Ring},
+    ring::{Cursor, MAX_TRACKS, Ring, has_keyframes},
 };
+
+/// Readers for whose positions there is room from the start.
+const MIN_POSITIONS: usize = 16;
 
 /// Why a stream or a session ended; `close-reason` of `wit/plugin.wit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -123,7 +126,15 @@ impl Publication {
         let cursor = ring.join(now, at_keyframe);
         let position = Arc::new(AtomicU64::new(cursor.next));
         // Registered under the ring's lock: the publisher cannot trim in between.
-        self.positions.lock().push(Arc::downgrade(&position));
+        let mut positions = self.positions.lock();
+        if positions.len() == positions.capacity() {
+            // A stream whose next GOP never starts forgets those who left here.
+            positions.retain(|position| position.strong_count() > 0);
+            let present = positions.len();
+            positions.reserve(present.max(MIN_POSITIONS));
+        }
+        positions.push(Arc::downgrade(&position));
+        drop(positions);
         (cursor, position)
     }
 
@@ -140,8 +151,13 @@ impl Publication {
         slowest
     }
 
-    fn append(&self, now: Instant, frame: Frame) {
+    /// Publishes a frame, unless the publisher has lost its path: who takes a running ring over does so under the ring's
+    /// lock, and no frame of the one before comes after that.
+    fn append(&self, seat: &Seat, now: Instant, frame: Frame) {
         let mut ring = self.ring.write();
+        if seat.is_lost() {
+            return;
+        }
         if ring.push(now, frame) == Some(true) {
             let floor = self.slowest();
             ring.trim_before(floor);
@@ -188,6 +204,10 @@ pub(crate) struct Seat {
 impl Seat {
     pub(crate) fn new(peer: Peer, client: Option<Arc<Client>>) -> Seat {
         Seat { client, peer, lost: AtomicBool::new(false), reason: watch::Sender::new(None) }
+    }
+
+    fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Acquire)
     }
 
     pub(crate) fn take_away(&self, reason: CloseReason) {
@@ -248,7 +268,7 @@ impl Publisher {
             seat,
             publication,
             numbers: opening.tracks.iter().map(|track| (track.id, 0)).collect(),
-            awaits_key: continues.is_some() && opening.tracks.iter().any(|track| track.kind == Kind::Video),
+            awaits_key: continues.is_some() && opening.tracks.iter().any(has_keyframes),
             timeline: Timeline { continues, shift: None, walls: Vec::new() },
             opening,
             stage,
@@ -277,7 +297,7 @@ impl Publisher {
     /// # Errors
     /// The reason why this publisher must stop: it was replaced or kicked, or a stage closed the stream.
     pub fn push(&mut self, now: Instant, wall: WallClock, mut frame: Frame) -> Result<(), CloseReason> {
-        if self.seat.lost.load(Ordering::Acquire) {
+        if self.seat.is_lost() {
             return Err(self.seat.reason.borrow().unwrap_or(CloseReason::Other));
         }
         let Some(number) = self.numbers.iter_mut().find(|(id, _)| *id == frame.track) else {
@@ -287,7 +307,7 @@ impl Publisher {
         frame.number = number.1;
         number.1 += 1;
         if self.awaits_key {
-            let is_video = self.opening.tracks.iter().any(|track| track.id == frame.track && track.kind == Kind::Video);
+            let is_video = self.opening.tracks.iter().any(|track| track.id == frame.track && has_keyframes(track));
             if !(is_video && frame.is_key()) {
                 return Ok(());
             }
@@ -298,7 +318,7 @@ impl Publisher {
         self.path.counters.inbound_bytes.fetch_add(frame.payload.len() as u64, Ordering::Relaxed);
 
         let Some(stage) = &mut self.stage else {
-            self.publication.append(now, frame);
+            self.publication.append(&self.seat, now, frame);
             self.publication.announce();
             return Ok(());
         };
@@ -319,7 +339,7 @@ impl Publisher {
         }
         if !self.output.frames.is_empty() {
             for frame in self.output.frames.drain(..) {
-                self.publication.append(now, frame);
+                self.publication.append(&self.seat, now, frame);
             }
             self.publication.announce();
         }
@@ -348,7 +368,10 @@ impl Publisher {
 
     fn show(&mut self, tracks: Tracks) {
         if same_format(&self.publication.tracks(), &tracks) {
-            self.publication.ring.write().set_tracks(tracks);
+            let mut ring = self.publication.ring.write();
+            if !self.seat.is_lost() {
+                ring.set_tracks(tracks);
+            }
         } else {
             self.opening.generation = self.path.begin_generation(&self.seat, &mut self.publication, tracks);
         }
@@ -366,7 +389,7 @@ impl Publisher {
         if let Some(mut stage) = self.stage.take() {
             stage.close(now, reason, &mut self.output);
             // Whoever took the path over has begun to write: what this stage still holds comes too late.
-            if !self.seat.lost.load(Ordering::Acquire) {
+            if !self.seat.is_lost() {
                 self.flush(now);
             }
         }
@@ -443,3 +466,24 @@ impl Timeline {
     }
 }
 
+
+#[cfg(test)]
+mod tests {
+    use wasmtx_media::{Codec, Kind, Track};
+
+    use super::*;
+
+    #[test]
+    fn readers_that_left_are_forgotten_although_no_frame_comes() {
+        let tracks = Arc::from([Track { id: TrackId(0), kind: Kind::Video, codec: Codec::Vp8, clock_rate: 90_000, extra: Vec::new() }]);
+        let path = PathName::new("cam1").unwrap();
+        let publication = Publication::new(path, 1, WallClock(1), Limits::default(), tracks);
+        let now = Instant::now();
+        let staying = publication.join(now, true);
+        for _ in 0..10_000 {
+            drop(publication.join(now, true));
+        }
+        assert!(publication.positions.lock().len() <= 2 * MIN_POSITIONS);
+        drop(staying);
+    }
+}

@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use wasmtx_media::{Flags, Frame, Kind, TrackId, Tracks};
+use wasmtx_media::{Codec, Flags, Frame, Kind, Track, TrackId, Tracks};
 
 use crate::CloseReason;
 
@@ -112,6 +112,11 @@ pub(crate) struct Ring {
 /// Tracks of a publication are at most this many (limits.md section 3); the cursor's mask relies on it.
 pub(crate) const MAX_TRACKS: usize = 16;
 
+/// Whether keyframes of a track can be told from other frames, so that its readers wait for one.
+pub(crate) fn has_keyframes(track: &Track) -> bool {
+    track.kind == Kind::Video && !matches!(track.codec, Codec::Generic { .. })
+}
+
 impl Ring {
     pub(crate) fn new(limits: Limits, tracks: Tracks) -> Ring {
         let mut ring = Ring {
@@ -137,7 +142,7 @@ impl Ring {
                 let known = old.iter().find(|slot| slot.id == track.id);
                 Slot {
                     id: track.id,
-                    video: track.kind == Kind::Video && !matches!(track.codec, wasmtx_media::Codec::Generic { .. }),
+                    video: has_keyframes(track),
                     number: known.map_or(0, |slot| slot.number),
                     last_dts: known.and_then(|slot| slot.last_dts),
                 }

@@ -3,13 +3,14 @@
 use std::{
     net::{IpAddr, Ipv4Addr},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use uuid::Uuid;
 use wasmtx_media::{Codec, Flags, Frame, Kind, Track, TrackId, Tracks, WallClock};
 
@@ -248,6 +249,88 @@ async fn a_publisher_dropped_without_a_word_takes_the_path_offline() {
     assert_eq!(drain(&mut reader).1, Drained::Ended(CloseReason::Failed));
     drop(reader);
     assert!(house.hub.path(&name("cam1")).is_none(), "nobody uses it any more");
+}
+
+#[tokio::test]
+async fn a_newcomer_whose_video_has_no_known_keyframes_takes_over_at_once() {
+    let house = House::new(&[("cam1", open())]);
+    let unknown = || tracks(Codec::Generic { payload_type: 96, rtpmap: "X-NEW/90000".to_owned(), fmtp: String::new() });
+    let mut first = house.publish_tracks("cam1", unknown()).unwrap();
+    first.push(house.now, WallClock(1), frame(0, false)).unwrap();
+    let mut reader = house.read("cam1").await.unwrap();
+    drain(&mut reader);
+    let mut second = house.publish_tracks("cam1", unknown()).unwrap();
+    second.push(house.now, WallClock(1), frame(0, false)).unwrap();
+    assert_eq!(drain(&mut reader).0.len(), 1);
+}
+
+/// Lets somebody else publish on the same path whenever it is asked something.
+struct Meddling {
+    hub: OnceLock<Hub>,
+    newcomers: Mutex<Vec<Publisher>>,
+}
+
+impl Meddling {
+    fn house() -> (Arc<Meddling>, House) {
+        let meddling = Arc::new(Meddling { hub: OnceLock::new(), newcomers: Mutex::default() });
+        let stages = Arc::new(Meddler(meddling.clone()));
+        let house = House::new(&[("all_others", PathConfig { stages: Some(stages), ..open() })]);
+        assert!(meddling.hub.set(house.hub.clone()).is_ok());
+        (meddling, house)
+    }
+
+    fn publish(&self, path: &PathName, tracks: Tracks) -> Result<Publisher, PublishError> {
+        let hub = self.hub.get().unwrap();
+        hub.publish(Instant::now(), WallClock(1), path, peer(), Some(client()), None, tracks)
+    }
+}
+
+struct Meddler(Arc<Meddling>);
+
+impl Stages for Meddler {
+    fn stage(&self, path: &PathName) -> Result<Box<dyn Stage>, Refusal> {
+        assert_eq!(self.0.publish(path, Arc::from([])).unwrap_err(), PublishError::Tracks);
+        Ok(Box::new(MeddlingStage(self.0.clone())))
+    }
+}
+
+struct MeddlingStage(Arc<Meddling>);
+
+impl Stage for MeddlingStage {
+    fn open(&mut self, _: Instant, opening: &Opening) -> Result<Tracks, Refusal> {
+        Ok(opening.tracks.clone())
+    }
+    fn frame(&mut self, _: Instant, frame: Frame, output: &mut Output) -> Flow {
+        if frame.pts == 13 {
+            let newcomer = self.0.publish(&name("cam1"), tracks(Codec::Vp8)).unwrap();
+            self.0.newcomers.lock().push(newcomer);
+        }
+        output.frames.push(frame);
+        Flow::Continue
+    }
+    fn close(&mut self, _: Instant, _: CloseReason, _: &mut Output) {}
+}
+
+#[tokio::test]
+async fn a_path_is_not_forgotten_while_somebody_is_about_to_publish_on_it() {
+    let (_meddling, house) = Meddling::house();
+    let publisher = house.publish("cam1").unwrap();
+    drop(publisher);
+    assert!(house.hub.path(&name("cam1")).is_none(), "nobody uses it any more");
+    assert_eq!(house.publish_tracks("cam1", Arc::from([])).unwrap_err(), PublishError::Tracks);
+    assert!(house.hub.path(&name("cam1")).is_none(), "nobody came to use it");
+}
+
+#[tokio::test]
+async fn no_frame_of_the_publisher_before_comes_after_a_takeover() {
+    let (meddling, house) = Meddling::house();
+    let mut first = house.publish("cam1").unwrap();
+    first.push(house.now, WallClock(1), frame(0, true)).unwrap();
+    let mut reader = house.read("cam1").await.unwrap();
+    assert_eq!(drain(&mut reader).0, [0]);
+    let _ = first.push(house.now, WallClock(1), frame(13, false));
+    assert_eq!(drain(&mut reader), (vec![], Drained::Empty));
+    meddling.newcomers.lock().clear();
 }
 
 /// Doubles every frame, and counts what it makes.
