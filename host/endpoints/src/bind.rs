@@ -30,14 +30,16 @@ impl fmt::Display for BindError {
         match (source.kind(), holder) {
             (io::ErrorKind::AddrInUse, Some(holder)) => write!(f, "{key}: address {address} is in use by {holder}"),
             (io::ErrorKind::AddrInUse, None) => write!(f, "{key}: address {address} is in use by another program"),
-            _ => write!(f, "{key}: cannot listen on {address}: {source}"),
+            _ => write!(f, "{key}: cannot listen on {address}"),
         }
     }
 }
 
 impl std::error::Error for BindError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
+        // The sentence about an address in use has said it all.
+        let said = self.source.kind() == io::ErrorKind::AddrInUse;
+        (!said).then_some(&self.source as _)
     }
 }
 
