@@ -74,9 +74,15 @@ impl Server {
     /// Starts a server in a folder that was prepared for it, with environment variables beside the common ones.
     #[track_caller]
     pub(crate) fn start_in(folder: Folder, yaml: &str, environment: &[(&str, &str)]) -> Server {
-        let log = File::create(folder.file(LOG)).expect("a file for the log");
         let mut command = command(&folder, yaml);
         command.envs(environment.iter().copied());
+        Server::launch(folder, command)
+    }
+
+    /// Starts a server by a command made by [`command`] and changed since.
+    #[track_caller]
+    pub(crate) fn launch(folder: Folder, mut command: Command) -> Server {
+        let log = File::create(folder.file(LOG)).expect("a file for the log");
         command.stdout(log.try_clone().expect("a second handle")).stderr(log);
         let child = command.spawn().expect("the server starts");
         let mut server = Server { child, folder };
