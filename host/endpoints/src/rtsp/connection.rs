@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 use wasmtx_hub::{Access, Action, Client, CloseReason, Decision, Denial, PathName, Peer, Permit, Protocol, Publication, ReadError};
 use wasmtx_protocol::{
@@ -83,9 +83,9 @@ pub(super) async fn serve(
     shared: Arc<Shared>,
     mut stream: Stream,
     slot: Slot,
-    local: SocketAddr,
-    remote: SocketAddr,
+    [local, remote]: [SocketAddr; 2],
     encrypted: bool,
+    stop: watch::Receiver<bool>,
 ) -> End {
     let now = Instant::now();
     let kick = Arc::new(Notify::new());
@@ -120,13 +120,13 @@ pub(super) async fn serve(
         local,
     };
     tracing::info!(conn = %driver.conn.id, %remote, "[RTSP] connection opened");
-    let end = driver.run(&mut stream, &kick).await;
+    let end = driver.run(&mut stream, &kick, stop).await;
     driver.finish(&end);
     end
 }
 
 impl Driver {
-    async fn run(&mut self, stream: &mut Stream, kick: &Notify) -> End {
+    async fn run(&mut self, stream: &mut Stream, kick: &Notify, mut stop: watch::Receiver<bool>) -> End {
         let kicked = kick.notified();
         tokio::pin!(kicked);
         let timer = tokio::time::sleep_until(Instant::now().into());
@@ -183,9 +183,12 @@ impl Driver {
 
             let media = self.recording.is_some();
             let may_take = outgoing.is_empty();
+            let may_ask = self.machine.wants_input() && !outgoing.is_choked();
+            // A reader learns from the stream's end that the server stops, and gets what comes before it.
+            let may_go = self.playing.is_none();
             tokio::select! {
                 biased;
-                io = stream.ready(&mut input, self.machine.wants_input(), media, &mut outgoing) => match io {
+                io = stream.ready(&mut input, may_ask, media, &mut outgoing) => match io {
                     Ok(Io::Read(0)) => return End::Hangup,
                     Ok(Io::Read(len)) => {
                         self.conn.inbound_bytes.add(len as u64);
@@ -208,6 +211,7 @@ impl Driver {
                 }
                 reason = replaced(&mut self.recording) => return End::Stream(reason),
                 () = &mut kicked => return End::Stream(CloseReason::Kicked),
+                () = stopping(&mut stop), if may_go => return End::Stream(CloseReason::Shutdown),
                 () = &mut timer => {
                     let now = Instant::now();
                     if expiry.is_some_and(|expiry| now >= expiry) {
@@ -228,7 +232,7 @@ impl Driver {
     async fn drain_machine(&mut self, outgoing: &mut Outgoing) -> Result<Instant, End> {
         loop {
             match self.machine.poll() {
-                Output::Send(bytes) => outgoing.push(bytes),
+                Output::Send(bytes) => outgoing.push_answer(bytes),
                 Output::Event(event) => self.handle_event(event).await?,
                 Output::Close(reason) => return Err(End::Machine(reason)),
                 Output::WaitUntil(deadline) => return Ok(deadline),
@@ -293,12 +297,17 @@ impl Driver {
         };
         self.slot.welcome();
         let Permit { identity, lasts, path: rewritten, tags, .. } = permit;
-        let mut client = Arc::unwrap_or_clone(client);
-        client.extra.extend(tags);
-        client.extra.extend(identity.map(|identity| ("user".to_owned(), identity)));
-        self.client = Some(Arc::new(client));
+        let mut until = lasts.and_then(|lasts| Instant::now().checked_add(lasts));
+        if self.session.is_some() {
+            // A further question on the way (another path's DESCRIBE) makes the session neither longer nor another's.
+            until = until.into_iter().chain(self.allowed.as_ref().and_then(|allowed| allowed.until)).min();
+        } else {
+            let mut client = Arc::unwrap_or_clone(client);
+            client.extra.extend(tags);
+            client.extra.extend(identity.map(|identity| ("user".to_owned(), identity)));
+            self.client = Some(Arc::new(client));
+        }
         let path = rewritten.unwrap_or(path);
-        let until = lasts.map(|lasts| Instant::now() + lasts);
         self.allowed = Some(Allowed { action, asked: ask.path, query: ask.query, path: path.clone(), until });
         Ok(path)
     }
@@ -368,15 +377,11 @@ impl Driver {
 
     async fn set_up(&mut self, ask: Ask, setup: &Setup) {
         let media = setup.media;
-        if !setup.publish {
-            if let Err(answer) = self.prepare_reading(ask, media).await {
-                return self.answer(answer);
-            }
-        } else if !self.announced.as_ref().is_some_and(|announced| announced.has(media)) {
-            return self.answer(Answer::Reject(Status::UNSUPPORTED_MEDIA_TYPE));
-        }
         let transports = self.shared.transports;
-        let ports = self.shared.ports.as_ref().and_then(|ports| Some((ports, ports.numbers().ok()?)));
+        let ports = self.shared.ports.clone().and_then(|ports| {
+            let numbers = ports.numbers().ok()?;
+            Some((ports, numbers))
+        });
         let choice = setup.offers.iter().find_map(|offer| match (*offer, &ports) {
             (Offer::Tcp, _) if transports.tcp => Some(Choice::Tcp),
             // Datagrams beside an encrypted connection would show what it hides.
@@ -388,6 +393,13 @@ impl Driver {
         let Some(choice) = choice else {
             return self.answer(Answer::Reject(Status::UNSUPPORTED_TRANSPORT));
         };
+        if !setup.publish {
+            if let Err(answer) = self.prepare_reading(ask, media).await {
+                return self.answer(answer);
+            }
+        } else if !self.announced.as_ref().is_some_and(|announced| announced.has(media)) {
+            return self.answer(Answer::Reject(Status::UNSUPPORTED_MEDIA_TYPE));
+        }
         let ssrc = self.lane.as_ref().and_then(|lane| lane.with(|form| form.ssrc(media)));
         self.machine.accept_setup(choice, ssrc);
         let Some(lane) = self.machine.lane(media) else { return };
@@ -414,16 +426,20 @@ impl Driver {
     async fn prepare_reading(&mut self, ask: Ask, media: usize) -> Result<(), Answer> {
         let query = ask.query.clone();
         let path = self.allow(Action::Read, ask).await?;
-        if self.publication.is_none() {
-            let described = self.shared.hub.describe(Instant::now(), &path, &query).await;
-            let publication = described.map_err(|error| self.refuse_reading(&path, &error))?;
-            let mtu = self.shared.udp_max_payload;
-            self.lane = Some(publication.lane(|publication| RtpForm::new(publication, mtu, rand::random)));
-            self.publication = Some(publication);
-            self.open_session(&path, &query);
+        let has_media = |publication: &Publication| media < publication.tracks().len();
+        if let Some(publication) = &self.publication {
+            return if has_media(publication) { Ok(()) } else { Err(Answer::Reject(Status::NOT_FOUND)) };
         }
-        let known = self.publication.as_ref().is_some_and(|publication| media < publication.tracks().len());
-        if known { Ok(()) } else { Err(Answer::Reject(Status::NOT_FOUND)) }
+        let described = self.shared.hub.describe(Instant::now(), &path, &query).await;
+        let publication = described.map_err(|error| self.refuse_reading(&path, &error))?;
+        if !has_media(&publication) {
+            return Err(Answer::Reject(Status::NOT_FOUND));
+        }
+        let mtu = self.shared.udp_max_payload;
+        self.lane = Some(publication.lane(|publication| RtpForm::new(publication, mtu, rand::random)));
+        self.publication = Some(publication);
+        self.open_session(&path, &query);
+        Ok(())
     }
 
     async fn play(&mut self) {
@@ -616,6 +632,11 @@ async fn receive(inbox: &mut Option<(Address, Inbox)>) -> Datagram {
         },
         None => std::future::pending().await,
     }
+}
+
+/// Resolves when the server stops, or is gone.
+async fn stopping(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 async fn replaced(recording: &mut Option<Recording>) -> CloseReason {

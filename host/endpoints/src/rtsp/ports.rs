@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use parking_lot::RwLock;
 use tokio::{net::UdpSocket, sync::mpsc, task::AbortHandle};
 
@@ -25,8 +25,6 @@ const QUEUE: usize = 1_024;
 const MAX_DATAGRAM: usize = 65_535;
 /// Ports that the system is asked for until one has a free neighbour.
 const PAIR_ATTEMPTS: u32 = 32;
-/// Reserved at once, to be cut into datagrams.
-const CHUNK: usize = 256 << 10;
 
 /// One datagram for a session.
 pub(super) struct Datagram {
@@ -96,7 +94,7 @@ impl Ports {
         let (rtp, rtcp) = (SocketAddr::new(peer, rtp), SocketAddr::new(peer, rtcp));
         self.rtp.table.write().insert(rtp, (media, to.clone()));
         self.rtcp.table.write().insert(rtcp, (media, to.clone()));
-        Delivery { ports: self.clone(), rtp, rtcp }
+        Delivery { ports: self.clone(), rtp, rtcp, to: to.clone() }
     }
 }
 
@@ -130,6 +128,7 @@ pub(super) struct Delivery {
     ports: Arc<Ports>,
     rtp: SocketAddr,
     rtcp: SocketAddr,
+    to: Address,
 }
 
 impl Delivery {
@@ -145,8 +144,8 @@ impl Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        self.ports.rtp.table.write().remove(&self.rtp);
-        self.ports.rtcp.table.write().remove(&self.rtcp);
+        self.ports.rtp.forget(self.rtp, &self.to);
+        self.ports.rtcp.forget(self.rtcp, &self.to);
     }
 }
 
@@ -159,6 +158,15 @@ impl Port {
         Port { socket, table, task, strangers }
     }
 
+    /// Delivers no more from this peer, unless another session has taken its ports over: a client that comes back before
+    /// its old connection is known to be dead.
+    fn forget(&self, peer: SocketAddr, to: &Address) {
+        let mut table = self.table.write();
+        if table.get(&peer).is_some_and(|(_, present)| present.0.same_channel(&to.0)) {
+            table.remove(&peer);
+        }
+    }
+
     /// An IPv4 peer as a socket that serves both families knows it.
     fn reach(&self, peer: SocketAddr) -> SocketAddr {
         match (self.socket.local_addr(), peer.ip()) {
@@ -169,21 +177,17 @@ impl Port {
 }
 
 async fn receive(socket: Arc<UdpSocket>, rtcp: bool, table: Table, strangers: Arc<AtomicU64>) {
-    let mut buffer = BytesMut::new();
+    let mut buffer = vec![0; MAX_DATAGRAM];
     loop {
-        if buffer.capacity() < MAX_DATAGRAM {
-            buffer.reserve(CHUNK);
-        }
         // An error here is an ICMP answer to something sent earlier: no reason to stop receiving.
-        let Ok((_, from)) = socket.recv_buf_from(&mut buffer).await else {
-            buffer.clear();
-            continue;
-        };
-        let data = buffer.split().freeze();
+        let Ok((len, from)) = socket.recv_from(&mut buffer).await else { continue };
         let from = SocketAddr::new(from.ip().to_canonical(), from.port());
         let receiver = table.read().get(&from).cloned();
         match receiver {
             Some((media, Address(inbox))) => {
+                // A copy: frames are shares of what arrived, and one session's frame must not keep the datagrams of
+                // others in memory for as long as the ring keeps it.
+                let data = Bytes::copy_from_slice(&buffer[..len]);
                 // Full: the session does not keep up, and the datagram is lost as on any network.
                 let _ = inbox.try_send(Datagram { media, rtcp, data });
             }
@@ -191,5 +195,29 @@ async fn receive(socket: Arc<UdpSocket>, rtcp: bool, table: Table, strangers: Ar
                 strangers.fetch_add(1, Ordering::Relaxed);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_comes_back_with_the_same_ports_is_still_heard_when_the_old_session_ends() {
+        let ports = Arc::new(Ports::bind("127.0.0.1:0", "127.0.0.1:0", 0).unwrap());
+        let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let port = peer.local_addr().unwrap().port();
+        let deliver = |to: &Address| ports.deliver(Ipv4Addr::LOCALHOST.into(), port, port, 0, to);
+        let (old, _old_inbox) = inbox();
+        let (new, mut new_inbox) = inbox();
+        let old_delivery = deliver(&old);
+        let _new_delivery = deliver(&new);
+        drop(old_delivery);
+        peer.send_to(b"packet", ("127.0.0.1", ports.numbers().unwrap().0)).await.unwrap();
+        let Datagram { media, rtcp, data } = new_inbox.recv().await.unwrap();
+        assert_eq!((media, rtcp, &data[..]), (0, false, &b"packet"[..]));
+        assert_eq!(ports.strangers(), 0);
     }
 }

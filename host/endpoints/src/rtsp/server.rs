@@ -99,6 +99,10 @@ const LOG_EVERY: Duration = Duration::from_secs(60);
 const LOG_ADDRESSES: usize = 4_096;
 /// Pause after an error of accept(2): usually no file descriptor is free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+/// Time between two complaints about that.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
+/// For connections to say goodbye when the server stops.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 impl Shared {
     pub(super) fn machine_config(&self, remote: IpAddr) -> MachineConfig {
@@ -140,8 +144,10 @@ impl Shared {
         if logged.len() >= LOG_ADDRESSES {
             logged.retain(|_, last| now.duration_since(*last) < LOG_EVERY);
         }
-        let due = logged.get(&(remote, code)).is_none_or(|last| now.duration_since(*last) >= LOG_EVERY);
-        if due && logged.len() < LOG_ADDRESSES {
+        let last = logged.get(&(remote, code));
+        // With as many addresses as that complaining, one more complaint tells nobody anything.
+        let due = last.map_or(logged.len() < LOG_ADDRESSES, |last| now.duration_since(*last) >= LOG_EVERY);
+        if due {
             logged.insert((remote, code), now);
         }
         due
@@ -218,7 +224,7 @@ impl Server {
         self.shared.ports.as_ref().map_or(0, |ports| ports.strangers())
     }
 
-    /// Stops accepting and ends every connection.
+    /// Stops accepting and ends every connection. Readers get what is left of a stream that is over.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         while self.accepting.join_next().await.is_some() {}
@@ -233,6 +239,7 @@ async fn accept(
 ) {
     let admission = Admission::new(shared.bounds.clone());
     let mut connections = JoinSet::new();
+    let mut complained: Option<Instant> = None;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -240,13 +247,16 @@ async fn accept(
                     let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
                     match admission.admit(remote.ip()) {
                         Ok(slot) => {
-                            connections.spawn(serve(shared.clone(), socket, remote, slot, acceptor.clone()));
+                            connections.spawn(serve(shared.clone(), socket, remote, slot, acceptor.clone(), stop.clone()));
                         }
                         Err(reason) => shared.registry.count_refused(reason),
                     }
                 }
                 Err(error) => {
-                    tracing::error!(code = "accept", "[RTSP] cannot accept connections: {error}");
+                    if complained.is_none_or(|last| last.elapsed() >= COMPLAIN_EVERY) {
+                        complained = Some(Instant::now());
+                        tracing::error!(code = "accept", "[RTSP] cannot accept connections: {error}");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
@@ -255,10 +265,21 @@ async fn accept(
             _ = stop.changed() => break,
         }
     }
+    drop(listener);
+    let goodbye = async { while connections.join_next().await.is_some() {} };
+    // Whoever is still here then is cut off below.
+    let _ = tokio::time::timeout(GOODBYE, goodbye).await;
     connections.shutdown().await;
 }
 
-async fn serve(shared: Arc<Shared>, socket: TcpStream, remote: SocketAddr, slot: Slot, acceptor: Option<TlsAcceptor>) {
+async fn serve(
+    shared: Arc<Shared>,
+    socket: TcpStream,
+    remote: SocketAddr,
+    slot: Slot,
+    acceptor: Option<TlsAcceptor>,
+    stop: watch::Receiver<bool>,
+) {
     let prepare = || -> io::Result<SocketAddr> {
         socket.set_nodelay(true)?;
         let local = socket.local_addr()?;
@@ -279,7 +300,7 @@ async fn serve(shared: Arc<Shared>, socket: TcpStream, remote: SocketAddr, slot:
             }
         },
     };
-    let _: End = connection::serve(shared, stream, slot, local, remote, encrypted).await;
+    let _: End = connection::serve(shared, stream, slot, [local, remote], encrypted, stop).await;
 }
 
 async fn handshake(

@@ -20,12 +20,17 @@ pub(super) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Shares of shared buffers, to be written in order. Filled only when empty, so a reader that does not read holds one
-/// wake's worth and no more.
+/// Shares of shared buffers, to be written in order. Media is added only when it is empty, so a reader that does not read
+/// holds one wake's worth and no more.
 #[derive(Default)]
 pub(super) struct Outgoing {
     parts: VecDeque<Bytes>,
+    /// Bytes of answers that were added since it was last empty.
+    answers: usize,
 }
+
+/// Bytes of answers that may wait; nothing more is read from a client who asks and asks and does not take the answers.
+const MAX_ANSWERS: usize = 64 << 10;
 
 /// Slices given to one vectored write; the system takes up to 1,024.
 const SLICES: usize = 64;
@@ -54,6 +59,17 @@ impl Outgoing {
         }
     }
 
+    /// Adds a part of an answer.
+    pub(super) fn push_answer(&mut self, part: Bytes) {
+        self.answers += part.len();
+        self.push(part);
+    }
+
+    /// Whether the client must take answers before it may ask again.
+    pub(super) fn is_choked(&self) -> bool {
+        self.answers >= MAX_ANSWERS
+    }
+
     fn advance(&mut self, mut written: usize) {
         while let Some(part) = self.parts.front_mut() {
             if written < part.len() {
@@ -63,6 +79,7 @@ impl Outgoing {
             written -= part.len();
             self.parts.pop_front();
         }
+        self.answers = 0;
     }
 }
 
@@ -75,6 +92,7 @@ impl Stream {
             {
                 return Poll::Ready(written.map(Io::Written));
             }
+            self.poll_flush(cx)?;
             if !wants_input {
                 return Poll::Pending;
             }
@@ -133,7 +151,7 @@ impl Stream {
         Poll::Ready(Ok(total))
     }
 
-    /// TLS keeps whole records back; what cannot be sent now goes with the next write.
+    /// TLS keeps whole records back; what cannot be sent now goes when the socket takes more.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         match self {
             Stream::Tcp(_) => Ok(()),
@@ -166,5 +184,33 @@ impl Stream {
             Stream::Tcp(stream) => tokio_util::io::poll_read_buf(Pin::new(stream), cx, input),
             Stream::Tls(stream) => tokio_util::io::poll_read_buf(Pin::new(&mut **stream), cx, input),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_takes_no_answers_is_not_heard_until_it_does() {
+        let answer = Bytes::from(vec![0; 1_000]);
+        let mut outgoing = Outgoing::default();
+        let mut answers = 0;
+        while !outgoing.is_choked() {
+            outgoing.push_answer(answer.clone());
+            answers += 1;
+        }
+        assert_eq!(answers, MAX_ANSWERS / answer.len() + 1);
+        outgoing.advance(answers * answer.len() - 1);
+        assert!(outgoing.is_choked());
+        outgoing.advance(1);
+        assert!(outgoing.is_empty() && !outgoing.is_choked());
+    }
+
+    #[test]
+    fn media_that_waits_chokes_nobody() {
+        let mut outgoing = Outgoing::default();
+        outgoing.push(Bytes::from(vec![0; 2 * MAX_ANSWERS]));
+        assert!(!outgoing.is_choked());
     }
 }
