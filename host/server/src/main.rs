@@ -3,11 +3,16 @@
 use std::{
     io::{self, Write},
     process::ExitCode,
+    time::Duration,
 };
+
 use wasmtx_server::{
     cli::{self, Task},
     config, log, run,
 };
+
+/// For work on threads of its own that is not over when the server is.
+const LAST_MOMENT: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
     let task = match cli::parse(std::env::args_os()) {
@@ -51,7 +56,12 @@ fn serve(config: config::Config) -> ExitCode {
         .enable_all()
         .build()
         .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(run::run(config, logs.clone())));
+        .and_then(|runtime| {
+            let served = runtime.block_on(run::run(config, logs.clone()));
+            // A plugin that is being compiled has its thread, and would take it along for half a minute.
+            runtime.shutdown_timeout(LAST_MOMENT);
+            served
+        });
     let code = match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -32,13 +32,20 @@ pub fn announce(config: &Config) {
 pub async fn run(config: Config, logs: Logs) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let mut watch = watch(&config);
-    let server = Server::start(config, Some(logs.clone())).await?;
+    let server = tokio::select! {
+        server = Server::start(config, Some(logs.clone())) => server?,
+        // Plugins may take long to compile.
+        () = signals.next() => return Ok(()),
+    };
     loop {
         tokio::select! {
             () = signals.next() => break,
             () = changed(&mut watch) => {
-                if let Some(watch) = &watch {
-                    reload(&server, &logs, watch).await;
+                let Some(watch) = &watch else { continue };
+                tokio::select! {
+                    () = reload(&server, &logs, watch) => {}
+                    // What takes long comes before anything changes in the server: nothing is half done.
+                    () = signals.next() => break,
                 }
             }
         }

@@ -33,7 +33,7 @@ pub struct Server {
     pub started: WallClock,
     hub: Hub,
     plugins: sandbox::Registry,
-    _watch: Option<sandbox::Watch>,
+    watch: Option<sandbox::Watch>,
     in_force: InForce,
     keeper: Keeper,
     rtsp: Option<rtsp::Server>,
@@ -97,7 +97,7 @@ impl Server {
         for Listener { key, address } in &listeners {
             tracing::info!("listening: {key} {address}");
         }
-        Ok(Server { started, hub, plugins, _watch: watch, in_force, keeper, rtsp, sessions, gate, window, listeners })
+        Ok(Server { started, hub, plugins, watch, in_force, keeper, rtsp, sessions, gate, window, listeners })
     }
 
     /// Puts another configuration in force. Nobody is disconnected whose own path did not become invalid; addresses and
@@ -117,6 +117,10 @@ impl Server {
         self.in_force.replace(force);
         self.hub.configure(Instant::now(), rules);
         self.keeper.reload();
+        if let Some(watch) = &self.watch {
+            // Plugins that are new may lie where nothing was watched so far.
+            watch.refresh();
+        }
         Ok(())
     }
 
