@@ -13,3 +13,6 @@ mod wire;
 pub use registry::{Conn, Counter, Details, Registry, Session, State, Traffic};
 pub use server::{Config, Server, Transports};
 pub use wasmtx_protocol::rtsp::auth::{Algorithm, Scheme};
+
+#[cfg(test)]
+mod tests;

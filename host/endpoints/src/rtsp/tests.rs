@@ -1,0 +1,160 @@
+//! The server over real sockets on the loopback address, asked by hand.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use uuid::Uuid;
+use wasmtx_hub::{Access, Decision, Gate, Hub, PathConfig, PathName, Peer, Permit, Publisher, Rule, Rules};
+use wasmtx_media::{Codec, Flags, Frame, Kind, Track, TrackId, WallClock};
+
+use super::*;
+
+/// Lets everybody in, to the path `short` for a moment, to any other for as long as one can say.
+struct Door;
+
+/// Ends while a test waits for it.
+const MOMENT: Duration = Duration::from_millis(300);
+
+impl Gate for Door {
+    fn check<'a>(&'a self, access: &'a Access) -> BoxFuture<'a, Decision> {
+        let is_short = access.path.as_ref().is_some_and(|path| path.as_str() == "short");
+        let lasts = if is_short { MOMENT } else { Duration::MAX };
+        let permit = Permit {
+            lasts: Some(lasts),
+            ..Permit::default()
+        };
+        Box::pin(std::future::ready(Decision::Allow(permit)))
+    }
+}
+
+struct House {
+    hub: Hub,
+    server: Server,
+}
+
+impl House {
+    fn new() -> House {
+        let hub = Hub::new().0;
+        let rule = Rule::new("all_others", Arc::new(PathConfig::default())).unwrap();
+        hub.configure(Instant::now(), Rules::new(vec![rule]));
+        let config = Config {
+            address: Some("127.0.0.1:0".to_owned()),
+            encrypted: None,
+            transports: Transports { tcp: true, udp: false },
+            rtp_address: String::new(),
+            rtcp_address: String::new(),
+            auth: vec![Scheme::Basic],
+            read_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(10),
+            udp_max_payload: 1_472,
+            udp_read_buffer: 0,
+            connections: 100,
+            connections_per_address: 100,
+            connections_before_login: 100,
+            tls_handshakes: 100,
+            tls_deadline: Duration::from_secs(5),
+        };
+        let server = Server::start(config, hub.clone(), Arc::new(Door), Registry::default()).unwrap();
+        House { hub, server }
+    }
+
+    fn publish(&self, path: &str) -> Publisher {
+        let track = Track {
+            id: TrackId(0),
+            kind: Kind::Video,
+            codec: Codec::Vp8,
+            clock_rate: 90_000,
+            extra: Vec::new(),
+        };
+        let peer = Peer {
+            kind: "test",
+            id: Uuid::from_u128(1),
+        };
+        let name = PathName::new(path).unwrap();
+        let (now, tracks) = (Instant::now(), Arc::from([track]));
+        self.hub
+            .publish(now, WallClock(1), &name, peer, None, None, tracks)
+            .unwrap()
+    }
+
+    /// A client that sends these requests at once.
+    async fn ask(&self, requests: &[(&str, &str, &str)]) -> TcpStream {
+        let address = self.server.address.unwrap();
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let mut text = String::new();
+        for (number, (method, resource, headers)) in requests.iter().enumerate() {
+            text += &format!("{method} rtsp://{address}/{resource} RTSP/1.0\r\nCSeq: {number}\r\n{headers}\r\n");
+        }
+        client.write_all(text.as_bytes()).await.unwrap();
+        client
+    }
+}
+
+const INTERLEAVED: &str = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n";
+
+fn frame(payload: &'static [u8]) -> Frame {
+    Frame {
+        track: TrackId(0),
+        number: 0,
+        pts: 0,
+        dts: 0,
+        duration: 0,
+        wall: None,
+        flags: Flags::KEY,
+        payload: Bytes::from_static(payload),
+    }
+}
+
+fn count(haystack: &[u8], needle: &[u8]) -> usize {
+    haystack
+        .windows(needle.len())
+        .filter(|window| *window == needle)
+        .count()
+}
+
+#[tokio::test]
+async fn another_paths_permission_does_not_make_a_session_last() {
+    let house = House::new();
+    let _streams = [house.publish("short"), house.publish("long")];
+    let requests = [
+        ("SETUP", "short/trackID=0", INTERLEAVED),
+        ("PLAY", "short", ""),
+        ("DESCRIBE", "long", ""),
+    ];
+    let mut client = house.ask(&requests).await;
+    let mut heard = Vec::new();
+    client.read_to_end(&mut heard).await.unwrap();
+    assert_eq!(
+        count(&heard, b"RTSP/1.0 200 OK"),
+        3,
+        "{}",
+        String::from_utf8_lossy(&heard)
+    );
+}
+
+#[tokio::test]
+async fn readers_get_the_last_frame_before_the_server_stops() {
+    let house = House::new();
+    let mut publisher = house.publish("long");
+    let requests = [("SETUP", "long/trackID=0", INTERLEAVED), ("PLAY", "long", "")];
+    let mut client = house.ask(&requests).await;
+    let mut heard = Vec::new();
+    while count(&heard, b"RTP-Info") == 0 {
+        assert_ne!(client.read_buf(&mut heard).await.unwrap(), 0);
+    }
+    publisher
+        .push(Instant::now(), WallClock(1), frame(b"last words"))
+        .unwrap();
+    house.hub.shut_down();
+    house.server.stop().await;
+    client.read_to_end(&mut heard).await.unwrap();
+    assert_eq!(count(&heard, b"last words"), 1);
+}
