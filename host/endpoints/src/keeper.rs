@@ -143,13 +143,7 @@ struct Online {
 impl Task {
     fn new(shared: Arc<Shared>, path: Arc<Path>) -> Task {
         let plan = shared.plans.plan(&path);
-        let mut variables = Variables::default()
-            .with("MTX_PATH", path.name.as_str())
-            .with("RTSP_PATH", path.name.as_str())
-            .with("RTSP_PORT", shared.rtsp_port.to_string());
-        for (at, group) in path.groups.iter().enumerate() {
-            variables = variables.with(format!("G{}", at + 1), group);
-        }
+        let variables = variables(&path, shared.rtsp_port);
         Task {
             shared,
             path,
@@ -290,6 +284,8 @@ impl Task {
 
     /// Restarts what the new plan has otherwise.
     async fn reload(&mut self) {
+        // Another entry of the configuration may match the path now, with other groups.
+        self.variables = variables(&self.path, self.shared.rtsp_port);
         let new = self.shared.plans.plan(&self.path);
         let old = std::mem::replace(&mut self.plan, new);
         let (new, hooks) = (self.plan.clone(), self.plan.hooks.clone());
@@ -352,6 +348,17 @@ impl Task {
             self.shared.runner.fire(name, hook, variables);
         }
     }
+}
+
+/// What commands are told about a path.
+fn variables(path: &Path, rtsp_port: u16) -> Variables {
+    let variables = Variables::default()
+        .with("MTX_PATH", path.name.as_str())
+        .with("RTSP_PATH", path.name.as_str())
+        .with("RTSP_PORT", rtsp_port.to_string());
+    let groups = path.groups();
+    let numbered = groups.iter().zip(1..);
+    numbered.fold(variables, |variables, (group, number)| variables.with(format!("G{number}"), group))
 }
 
 async fn close(running: Option<Running>) {

@@ -10,7 +10,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 use wasmtx_media::{Tracks, WallClock};
 
-use crate::{Client, CloseReason, Path, PathName, Peer, Publication, Publisher, Reader, Refusal, Role, Rule, Rules, path::Claim};
+use crate::{Client, CloseReason, Path, PathName, Peer, Publication, Publisher, Reader, Refusal, Role, Rule, Rules, path::{Claim, Following}};
 
 /// Why nobody can publish here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -94,21 +94,23 @@ impl Hub {
         (Hub(shared), births)
     }
 
-    /// Puts a configuration in force. Paths whose entry is gone, or whose stream now comes from elsewhere, are closed;
-    /// everybody else notices nothing.
+    /// Puts a configuration in force. Paths that no entry matches any more, or whose stream now comes from elsewhere, are
+    /// closed; everybody else notices nothing, even where another entry matches now.
     pub fn configure(&self, now: Instant, rules: Rules) {
         let rules = Arc::new(rules);
         *self.0.rules.write() = rules.clone();
         let mut paths = self.0.paths.lock();
         paths.retain(|name, path| {
-            let keep = rules
-                .find(name)
-                .filter(|(rule, _)| rule.name == path.rule && rule.config.role == path.config().role)
-                .map(|(rule, _)| path.reconfigure(rule.config.clone()));
-            if keep.is_none() {
-                path.close(CloseReason::Reload);
+            match rules.find(name).filter(|(rule, _)| rule.config.role == path.config().role) {
+                Some((rule, groups)) => {
+                    path.reconfigure(Following::new(rule, groups));
+                    !path.close_if_unused()
+                }
+                None => {
+                    path.close(CloseReason::Reload);
+                    false
+                }
             }
-            keep.is_some()
         });
         for rule in rules.iter() {
             if let Some(name) = rule.exact()
@@ -249,9 +251,7 @@ impl Shared {
         rule: &Rule,
         groups: Vec<String>,
     ) -> Arc<Path> {
-        let dynamic = rule.exact().is_none();
-        let path = Path::new(self.this.clone(), name.clone(), rule.name.clone(), groups, rule.config.clone(), dynamic, now);
-        let path = Arc::new(path);
+        let path = Arc::new(Path::new(self.this.clone(), name.clone(), Following::new(rule, groups), now));
         paths.insert(name.clone(), path.clone());
         // Nobody listens when the server has no keeper (tests): the path works all the same.
         let _ = self.created.send(path.clone());
@@ -261,7 +261,7 @@ impl Shared {
     /// Drops a dynamic path that nobody uses.
     pub(crate) fn forget(&self, name: &PathName) {
         let mut paths = self.paths.lock();
-        if paths.get(name).is_some_and(|path| path.is_dynamic() && path.close_if_unused()) {
+        if paths.get(name).is_some_and(|path| path.close_if_unused()) {
             paths.remove(name);
         }
     }

@@ -15,7 +15,8 @@ use tokio::sync::watch;
 use wasmtx_media::{Tracks, WallClock};
 
 use crate::{
-    Client, CloseReason, Limits, Opening, PathName, Peer, Publication, PublishError, Publisher, ReadError, Reader, Stages,
+    Client, CloseReason, Limits, Opening, PathName, Peer, Publication, PublishError, Publisher, ReadError, Reader,
+    Rule, Stages,
     hub::Shared,
     publication::{Seat, same_format, valid},
 };
@@ -46,7 +47,10 @@ pub struct PathConfig {
 
 impl std::fmt::Debug for PathConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PathConfig").field("role", &self.role).field("on_demand", &self.on_demand).finish_non_exhaustive()
+        f.debug_struct("PathConfig")
+            .field("role", &self.role)
+            .field("on_demand", &self.on_demand)
+            .finish_non_exhaustive()
     }
 }
 
@@ -117,19 +121,34 @@ pub(crate) struct ReaderId(u64);
 pub struct Path {
     /// Its name.
     pub name: PathName,
-    /// The entry of `paths` that it follows.
-    pub rule: Arc<str>,
-    /// What the groups of the entry's pattern matched.
-    pub groups: Vec<String>,
     /// What happened so far.
     pub counters: Counters,
     pub(crate) created: Instant,
-    config: ArcSwap<PathConfig>,
+    following: ArcSwap<Following>,
     hub: Weak<Shared>,
-    /// Exists only while it is used.
-    dynamic: bool,
     state: Mutex<State>,
     status: watch::Sender<PathStatus>,
+}
+
+/// The entry of `paths` that a path follows, replaced as one by a reload.
+pub(crate) struct Following {
+    pub(crate) rule: Arc<str>,
+    /// What the groups of the entry's pattern matched.
+    pub(crate) groups: Arc<[String]>,
+    /// The entry stands for many paths: this one exists only while it is used.
+    pub(crate) dynamic: bool,
+    pub(crate) config: Arc<PathConfig>,
+}
+
+impl Following {
+    pub(crate) fn new(rule: &Rule, groups: Vec<String>) -> Following {
+        Following {
+            rule: rule.name.clone(),
+            groups: groups.into(),
+            dynamic: rule.exact().is_none(),
+            config: rule.config.clone(),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -150,29 +169,21 @@ struct State {
 
 impl std::fmt::Debug for Path {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Path").field("name", &self.name).field("rule", &self.rule).finish_non_exhaustive()
+        f.debug_struct("Path")
+            .field("name", &self.name)
+            .field("rule", &self.rule())
+            .finish_non_exhaustive()
     }
 }
 
 impl Path {
-    pub(crate) fn new(
-        hub: Weak<Shared>,
-        name: PathName,
-        rule: Arc<str>,
-        groups: Vec<String>,
-        config: Arc<PathConfig>,
-        dynamic: bool,
-        now: Instant,
-    ) -> Path {
+    pub(crate) fn new(hub: Weak<Shared>, name: PathName, following: Following, now: Instant) -> Path {
         Path {
             name,
-            rule,
-            groups,
             counters: Counters::default(),
             created: now,
-            config: ArcSwap::new(config),
+            following: ArcSwap::from_pointee(following),
             hub,
-            dynamic,
             state: Mutex::default(),
             status: watch::Sender::default(),
         }
@@ -180,7 +191,17 @@ impl Path {
 
     /// What holds here.
     pub fn config(&self) -> Arc<PathConfig> {
-        self.config.load_full()
+        self.following.load().config.clone()
+    }
+
+    /// The key of the entry of `paths` that it follows now.
+    pub fn rule(&self) -> Arc<str> {
+        self.following.load().rule.clone()
+    }
+
+    /// What the groups of that entry's pattern matched.
+    pub fn groups(&self) -> Arc<[String]> {
+        self.following.load().groups.clone()
     }
 
     /// Follows the path: online, offline, wanted, gone.
@@ -228,18 +249,19 @@ impl Path {
     }
 
     pub(crate) fn keeps_sender_clock(&self) -> bool {
-        self.config.load().absolute_timestamp
+        self.following.load().config.absolute_timestamp
     }
 
     pub(crate) fn note_closed_by_stage(&self, why: String) {
         self.state.lock().closed_by = Some(why);
     }
 
-    pub(crate) fn reconfigure(&self, config: Arc<PathConfig>) {
+    /// Follows an entry from now on, the same as before or another one.
+    pub(crate) fn reconfigure(&self, following: Following) {
         if let Some(publication) = &self.state.lock().publication {
-            publication.set_limits(config.limits.clone());
+            publication.set_limits(following.config.limits.clone());
         }
-        self.config.store(config);
+        self.following.store(Arc::new(following));
     }
 
     /// Ends everything here for good.
@@ -258,7 +280,7 @@ impl Path {
     /// Closes the path if nobody uses it. The caller holds the hub's table, so nobody can find it meanwhile.
     pub(crate) fn close_if_unused(&self) -> bool {
         let mut state = self.state.lock();
-        if !self.dynamic || !state.is_unused() {
+        if !self.is_dynamic() || !state.is_unused() {
             return false;
         }
         state.closed = true;
@@ -266,13 +288,13 @@ impl Path {
         true
     }
 
-    pub(crate) fn is_dynamic(&self) -> bool {
-        self.dynamic
+    fn is_dynamic(&self) -> bool {
+        self.following.load().dynamic
     }
 
     /// Whether the path is here only because somebody asked to read it.
     pub(crate) fn is_wanted_only(&self) -> bool {
-        self.dynamic && self.state.lock().seat.is_none()
+        self.is_dynamic() && self.state.lock().seat.is_none()
     }
 
     fn tell(&self, state: &State) {
@@ -293,7 +315,7 @@ impl Path {
     }
 
     fn forget_if_unused(&self, state: MutexGuard<'_, State>) {
-        let unused = self.dynamic && state.is_unused();
+        let unused = self.is_dynamic() && state.is_unused();
         drop(state);
         if unused && let Some(hub) = self.hub.upgrade() {
             hub.forget(&self.name);
@@ -324,10 +346,19 @@ impl Path {
             }
         }
         // The stage is asked without the lock: guests run in it.
-        let mut opening =
-            Opening { path: self.name.clone(), generation: 0, publisher: client.clone(), source: source.clone(), tracks };
+        let mut opening = Opening {
+            path: self.name.clone(),
+            generation: 0,
+            publisher: client.clone(),
+            source: source.clone(),
+            tracks,
+        };
         opening.generation = self.state.lock().generation + 1;
-        let mut stage = config.stages.as_ref().map(|stages| stages.stage(&self.name)).transpose()?;
+        let mut stage = config
+            .stages
+            .as_ref()
+            .map(|stages| stages.stage(&self.name))
+            .transpose()?;
         let shown = match &mut stage {
             Some(stage) => stage.open(now, &opening)?,
             None => opening.tracks.clone(),
@@ -362,7 +393,16 @@ impl Path {
                 state.generation += 1;
                 opening.generation = state.generation;
                 let limits = config.limits.clone();
-                (Arc::new(Publication::new(self.name.clone(), state.generation, wall, limits, shown)), None)
+                (
+                    Arc::new(Publication::new(
+                        self.name.clone(),
+                        state.generation,
+                        wall,
+                        limits,
+                        shown,
+                    )),
+                    None,
+                )
             }
         };
         state.publication = Some(publication.clone());
@@ -371,7 +411,14 @@ impl Path {
         state.closed_by = None;
         self.tell(&state);
         drop(state);
-        Ok(Publisher::new(self.clone(), seat, publication, opening, stage, continues))
+        Ok(Publisher::new(
+            self.clone(),
+            seat,
+            publication,
+            opening,
+            stage,
+            continues,
+        ))
     }
 
     /// The tracks changed beyond what readers can follow: a new ring, the old readers are told.
@@ -382,8 +429,14 @@ impl Path {
             return publication.generation;
         }
         state.generation += 1;
-        let limits = self.config.load().limits.clone();
-        let new = Arc::new(Publication::new(self.name.clone(), state.generation, publication.since, limits, tracks));
+        let limits = self.following.load().config.limits.clone();
+        let new = Arc::new(Publication::new(
+            self.name.clone(),
+            state.generation,
+            publication.since,
+            limits,
+            tracks,
+        ));
         publication.end(CloseReason::Replaced);
         *publication = new.clone();
         state.publication = Some(new);
@@ -410,7 +463,9 @@ impl Path {
         if state.closed {
             return Err(ReadError::Gone);
         }
-        let Some(publication) = state.publication.clone() else { return Err(ReadError::NotPublished) };
+        let Some(publication) = state.publication.clone() else {
+            return Err(ReadError::NotPublished);
+        };
         if config.max_readers > 0 && state.readers.len() >= config.max_readers {
             return Err(ReadError::TooManyReaders);
         }
@@ -434,7 +489,9 @@ impl Path {
         let mut status = self.watch();
         let before = status.borrow_and_update().refusals;
         let _waiting = Waiting::new(self, query);
-        let news = status.wait_for(|s| s.publication.is_some() || s.closed || s.refusals != before).await;
+        let news = status
+            .wait_for(|s| s.publication.is_some() || s.closed || s.refusals != before)
+            .await;
         let Ok(status) = news else { return Err(ReadError::Gone) };
         match &status.publication {
             Some(publication) => Ok(publication.clone()),

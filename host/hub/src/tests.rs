@@ -194,7 +194,7 @@ async fn a_reader_waits_for_a_path_that_comes_on_demand() {
             break path;
         }
     };
-    assert_eq!(path.groups, ["a"]);
+    assert_eq!(*path.groups(), ["a"]);
     let mut status = path.watch();
     let wanted = status.wait_for(PathStatus::wanted).await.unwrap().clone();
     assert_eq!(wanted.query, "key=value");
@@ -238,6 +238,30 @@ async fn a_reload_closes_only_paths_that_became_invalid() {
     assert_eq!(kept.push(house.now, WallClock(1), frame(0, true)), Ok(()));
     assert_eq!(kept.path().config().max_readers, 3);
     assert_eq!(gone.push(house.now, WallClock(1), frame(0, true)), Err(CloseReason::Reload));
+}
+
+#[tokio::test]
+async fn a_path_that_gets_or_loses_an_entry_of_its_own_goes_on_under_the_one_that_matches() {
+    let house = House::new(&[("all_others", open())]);
+    let mut publisher = house.publish("cam1").unwrap();
+    let reader = house.read("cam1").await.unwrap();
+    let path = house.hub.path(&name("cam1")).unwrap();
+    house.hub.configure(house.now, rules_of(&[("all_others", open()), ("cam1", PathConfig { max_readers: 3, ..open() })]));
+    assert_eq!((&*path.rule(), path.config().max_readers), ("cam1", 3));
+    assert_eq!(publisher.push(house.now, WallClock(1), frame(0, true)), Ok(()));
+
+    house.hub.configure(house.now, rules_of(&[("~^(cam).$", open())]));
+    assert_eq!((&*path.rule(), &*path.groups()), ("~^(cam).$", &["cam".to_owned()][..]));
+    assert_eq!(publisher.push(house.now, WallClock(1), frame(3_000, false)), Ok(()));
+    drop((publisher, reader));
+    assert!(house.hub.path(&name("cam1")).is_none(), "nobody uses it any more");
+}
+
+#[tokio::test]
+async fn an_idle_path_without_an_entry_of_its_own_is_forgotten_by_a_reload() {
+    let house = House::new(&[("cam1", open())]);
+    house.hub.configure(house.now, rules_of(&[("all_others", open())]));
+    assert!(house.hub.path(&name("cam1")).is_none());
 }
 
 #[tokio::test]

@@ -71,6 +71,6 @@ impl PluginAuth for InForce {
 
 impl Plans for InForce {
     fn plan(&self, path: &Path) -> Arc<PathPlan> {
-        self.0.load().plans.get(&*path.rule).cloned().unwrap_or_default()
+        self.0.load().plans.get(&*path.rule()).cloned().unwrap_or_default()
     }
 }

@@ -207,7 +207,7 @@ impl Source {
 
     /// Connects and publishes until something fails.
     async fn attempt(&mut self) -> Failure {
-        let target = match Target::new(&self.plan.url.0, &self.path.groups, &self.query) {
+        let target = match Target::new(&self.plan.url.0, &self.path.groups(), &self.query) {
             Ok(target) => target,
             Err(error) => return error.into(),
         };

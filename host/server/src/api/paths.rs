@@ -89,7 +89,7 @@ fn show(view: &View, path: &Arc<Path>) -> Shown {
     let outbound_bytes = path.counters.outbound_bytes.load(Relaxed);
     Shown {
         name: path.name.to_string(),
-        conf_name: path.rule.to_string(),
+        conf_name: path.rule().to_string(),
         ready: online,
         ready_time: since.clone(),
         available: online,
@@ -99,7 +99,7 @@ fn show(view: &View, path: &Arc<Path>) -> Shown {
         source: path
             .source()
             .map(Side::from)
-            .or_else(|| configured(&(view.config)(), &path.rule)),
+            .or_else(|| configured(&(view.config)(), &path.rule())),
         tracks: tracks.iter().map(|track| track.codec.name()).collect(),
         tracks2: tracks.iter().map(show_track).collect(),
         readers: path.readers().into_iter().map(Side::from).collect(),
