@@ -28,6 +28,8 @@ const BURST: usize = 64 << 10;
 const BURST_PAUSE: Duration = Duration::from_millis(3);
 /// Time between two sender reports of a media.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
+/// The same, while some media has not begun: readers cannot align it with the others before its first report.
+const REPORT_EVERY_AT_FIRST: Duration = Duration::from_millis(500);
 
 /// How one media travels to this reader.
 pub(super) enum Way {
@@ -174,12 +176,19 @@ impl Playing {
 
     async fn report(&mut self, now: Instant, ways: &Ways, outgoing: &mut Outgoing, traffic: &Traffic) -> io::Result<()> {
         let wall = wall_clock();
+        let (mut begun, mut every) = (false, REPORT_EVERY);
         for (media, way) in ways.iter().enumerate() {
             let Some(way) = way else { continue };
-            let Some(report) = self.lane.with(|form| form.report(media, wall)) else { continue };
-            self.next_report = now + REPORT_EVERY;
+            let Some(report) = self.lane.with(|form| form.report(media, wall)) else {
+                every = REPORT_EVERY_AT_FIRST;
+                continue;
+            };
+            begun = true;
             traffic.outbound_rtcp_packets.add(1);
             send_rtcp(way, report, outgoing).await?;
+        }
+        if begun {
+            self.next_report = now + every;
         }
         Ok(())
     }
