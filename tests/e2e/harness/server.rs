@@ -108,7 +108,7 @@ impl Server {
         let whole = log.rsplit_once('\n')?.0;
         whole
             .lines()
-            .find_map(|line| line.split_once(&prefix)?.1.split(' ').next()?.parse().ok())
+            .find_map(|line| line.split_once(&prefix)?.1.split([' ', '"']).next()?.parse().ok())
     }
 
     /// The URL of a path.
