@@ -80,7 +80,8 @@ fn every_error_is_told_with_its_place_and_the_key_that_was_meant() {
         "mediamtx.yml:1:14: readTimeout: expected a duration",
         "mediamtx.yml:4:5: paths.cam1.maxReadres: unknown key, did you mean `maxReaders`?",
     ];
-    for arguments in [&["check", "mediamtx.yml"][..], &["mediamtx.yml"]] {
+    // Without a name, the file of the working directory is meant.
+    for arguments in [&["check", "mediamtx.yml"][..], &["check"], &["mediamtx.yml"], &[]] {
         let answer = wasmtx(yaml, arguments, &[]);
         assert_eq!(answer.code, Some(1), "{arguments:?}");
         let lines: Vec<&str> = answer.said.lines().collect();

@@ -12,6 +12,7 @@ mod codecs;
 mod documents;
 mod examples;
 mod hooks;
+mod injection;
 mod joining;
 mod logs;
 mod pairings;
