@@ -205,7 +205,6 @@ fn a_command_that_will_not_end_is_killed() {
     });
     let outcome = server.stop(Signal::TERM);
     assert!(outcome.status.success(), "{}", outcome.status);
-    assert!(!outcome.log.contains("did not end in time"), "{}", outcome.log);
     assert!(!runs(&command), "the command outlives the server");
 }
 

@@ -7,7 +7,6 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::OnceLock,
     thread,
-    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -26,8 +25,6 @@ pub(crate) struct Outcome {
     pub(crate) status: ExitStatus,
     /// Everything that it wrote.
     pub(crate) log: String,
-    /// How long it took after it was asked to stop.
-    pub(crate) took: Duration,
 }
 
 const LOG: &str = "log";
@@ -220,13 +217,11 @@ impl Server {
     /// Asks it to stop, and waits for its end.
     #[track_caller]
     pub(crate) fn stop(mut self, signal: Signal) -> Outcome {
-        let asked = Instant::now();
         self.signal(signal);
         let status = until("the server stops", || self.child.try_wait().expect("a child of ours"));
         Outcome {
             status,
             log: self.log(),
-            took: asked.elapsed(),
         }
     }
 }
