@@ -19,7 +19,7 @@ use wasmtx_hub::{Access, Decision, Denial, PathName, Permit};
 use crate::{
     bindings::auth::{Deciding, auth as wit},
     convert,
-    engine::EPOCH,
+    ticker::EPOCH,
     failure::{Failure, Refused},
     host::{State, log::clean},
     instance::store,
@@ -228,12 +228,8 @@ impl Guest {
         let Some(pre) = &version.code.auth else {
             return Err(Failure::other("the component is no auth plugin").into());
         };
-        let mut state = State::new(
-            plugin.common.clone(),
-            place.clone(),
-            version.grants.clone(),
-            version.limits.memory,
-        );
+        let mut state = State::new(plugin.common.clone(), place.clone(), version);
+        let _running = state.ticker.guard();
         state.running = version.limits.open;
         let mut store = store(&version.code, state, EPOCH);
         store.epoch_deadline_callback(|mut store| {
@@ -270,6 +266,7 @@ impl Guest {
         let state = self.store.data_mut();
         state.running = version.limits.auth_running;
         state.proof = Some(proof);
+        let _running = state.ticker.guard();
         self.store.set_epoch_deadline(1);
         let answer = self
             .calls

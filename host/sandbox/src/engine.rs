@@ -1,30 +1,22 @@
-//! The one engine, its settings, and the thread that moves its clock.
+//! The one engine and its settings.
 //!
 //! Only what is used is switched on, and wasmtime is built without the rest: parallel compilation among it, so that
 //! compiling keeps to the one thread of `compile.rs` instead of taking all cores from the media.
 
-use std::{
-    num::NonZeroUsize,
-    sync::mpsc::{self, RecvTimeoutError},
-    thread,
-    time::Duration,
-};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::{
     Error,
     limits::{INSTANCES, MIB, STACK, TABLE_ELEMENTS},
+    ticker::Ticker,
 };
 
-/// One step of the clock by which guests are interrupted.
-pub(crate) const EPOCH: Duration = Duration::from_millis(1);
-
-/// The engine with its ticker; the ticker ends when this is dropped.
+/// The engine with its clock, which ends when this is dropped.
 pub(crate) struct Clocked {
     pub(crate) engine: Engine,
-    /// Dropping it wakes and ends the ticker.
-    _ticker: mpsc::SyncSender<()>,
+    pub(crate) ticker: Arc<Ticker>,
 }
 
 impl Clocked {
@@ -33,21 +25,14 @@ impl Clocked {
         let engine = Engine::new(&config(true))
             .or_else(|_| Engine::new(&config(false)))
             .map_err(Error::Engine)?;
-        let (ticker, stopped) = mpsc::sync_channel::<()>(0);
-        let ticking = engine.weak();
-        thread::Builder::new()
-            .name("wasmtx-epoch".into())
-            .spawn(move || {
-                while stopped.recv_timeout(EPOCH) == Err(RecvTimeoutError::Timeout) {
-                    let Some(engine) = ticking.upgrade() else { return };
-                    engine.increment_epoch();
-                }
-            })
-            .map_err(Error::Thread)?;
-        Ok(Clocked {
-            engine,
-            _ticker: ticker,
-        })
+        let ticker = Ticker::spawn(&engine).map_err(Error::Thread)?;
+        Ok(Clocked { engine, ticker })
+    }
+}
+
+impl Drop for Clocked {
+    fn drop(&mut self) {
+        self.ticker.stop();
     }
 }
 

@@ -52,7 +52,10 @@ fn run<R>(
 ) -> Result<R, Failure> {
     store.set_epoch_deadline(deadline);
     store.data_mut().overtime = None;
-    match catch_unwind(AssertUnwindSafe(|| call(store))) {
+    store.data().ticker.begin();
+    let called = catch_unwind(AssertUnwindSafe(|| call(store)));
+    store.data().ticker.end();
+    match called {
         Ok(Ok(result)) => Ok(result),
         Ok(Err(error)) => Err(Failure::of(&error, store.data().meter.refused())),
         Err(panic) => Err(Failure::panicked(&*panic)),
@@ -62,7 +65,7 @@ fn run<R>(
 /// Configures an instance that does nothing else.
 pub(crate) fn configure_only(common: &Arc<Common>, version: &Version, config: &str) -> Result<(), Refused> {
     let place = Arc::new(Place::default());
-    let state = State::new(common.clone(), place, version.grants.clone(), version.limits.memory);
+    let state = State::new(common.clone(), place, version);
     let mut store = store(&version.code, state, version.limits.open);
     deadline::by_running_time(&mut store);
     let deadline = epochs(version.limits.open);
@@ -112,7 +115,7 @@ impl Guest {
             return Err(Failure::other("the component is no filter").into());
         };
         let limits = &version.limits;
-        let state = State::new(common.clone(), place.clone(), version.grants.clone(), limits.memory);
+        let state = State::new(common.clone(), place.clone(), version);
         let mut store = store(&version.code, state, limits.open);
         deadline::by_running_time(&mut store);
         let open_deadline = epochs(limits.open);

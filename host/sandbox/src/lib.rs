@@ -34,6 +34,7 @@ mod sampler;
 mod share;
 #[cfg(test)]
 mod testing;
+mod ticker;
 mod version;
 mod watch;
 

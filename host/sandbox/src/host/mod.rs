@@ -28,6 +28,8 @@ use crate::{
     deadline::Overtime,
     limits::Meter,
     metrics::Place,
+    ticker::Ticker,
+    version::Version,
 };
 
 /// The interfaces that [`linker`] has, without package and version.
@@ -65,6 +67,7 @@ impl Common {
 
 /// What one store knows: whose instance it is, what it may take, and what the call at hand is about.
 pub(crate) struct State {
+    pub(crate) ticker: Arc<Ticker>,
     pub(crate) common: Arc<Common>,
     pub(crate) place: Arc<Place>,
     pub(crate) grants: Grants,
@@ -79,12 +82,13 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(common: Arc<Common>, place: Arc<Place>, grants: Grants, memory: usize) -> State {
+    pub(crate) fn new(common: Arc<Common>, place: Arc<Place>, version: &Version) -> State {
         State {
+            ticker: version.code.clocked.ticker.clone(),
             common,
             place,
-            grants,
-            meter: Meter::new(memory),
+            grants: version.grants.clone(),
+            meter: Meter::new(version.limits.memory),
             frame: frame::AtHand::default(),
             proof: None,
             running: Duration::ZERO,
