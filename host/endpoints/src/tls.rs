@@ -14,7 +14,7 @@ use std::{
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
+    ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, ServerConfig, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem, pem::PemObject},
@@ -239,6 +239,17 @@ fn authorities() -> Result<RootCertStore, Error> {
     }
 }
 
+/// A server that is not the pinned one.
+#[derive(Debug, thiserror::Error)]
+#[error("the server's certificate has another fingerprint: {}", hex(found))]
+struct Stranger {
+    found: [u8; 32],
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Accepts one certificate. That the server holds its key is still proved by the handshake's signature.
 #[derive(Debug)]
 struct Pinned {
@@ -255,10 +266,11 @@ impl ServerCertVerifier for Pinned {
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         // Public on both sides: nothing to hide in the time that comparing takes.
-        if Sha256::digest(end_entity).as_slice() == self.expected {
+        let found = Sha256::digest(end_entity).into();
+        if found == self.expected {
             Ok(ServerCertVerified::assertion())
         } else {
-            Err(CertificateError::ApplicationVerificationFailure.into())
+            Err(OtherError(Arc::new(Stranger { found })).into())
         }
     }
 
