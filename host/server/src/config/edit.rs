@@ -7,6 +7,7 @@ use super::{
     node::{Content, Node},
     secret::REDACTED,
 };
+use crate::redact;
 use serde_json::Value as Json;
 
 /// A change of the configuration.
@@ -119,8 +120,8 @@ fn merge(node: &mut Node, body: &Json, origin: &Origin) {
 /// Puts secrets that came back masked in place again: at the same key, and in lists at the same user or the same place.
 fn restore(new: &mut Node, old: Option<&Node>) {
     match &mut new.content {
-        Content::Scalar(text, _) if &**text == REDACTED => {
-            if let Some(old) = old {
+        Content::Scalar(text, _) if text.contains(REDACTED) => {
+            if let Some(old) = old.filter(|old| is_masked(text, old)) {
                 *new = old.clone();
             }
         }
@@ -138,6 +139,14 @@ fn restore(new: &mut Node, old: Option<&Node>) {
                 restore(item, same.or_else(|| before.get(i).filter(|_| user.is_none())));
             }
         }
+    }
+}
+
+/// Whether this is what was shown in place of the old text: nothing of it, or a URL without its secrets.
+fn is_masked(shown: &str, old: &Node) -> bool {
+    match &old.content {
+        Content::Scalar(text, _) => shown == REDACTED || shown == redact::url(text),
+        Content::Map(_) | Content::List(_) => shown == REDACTED,
     }
 }
 

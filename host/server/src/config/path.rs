@@ -10,6 +10,7 @@ use super::{
     units::Size,
     value::text,
 };
+use crate::redact;
 use serde_json::Value as Json;
 use std::time::Duration;
 
@@ -351,7 +352,7 @@ impl Value for Source {
     }
 
     fn json(&self) -> Json {
-        Json::from(self.0.as_str())
+        Json::from(redact::url(&self.0))
     }
 }
 

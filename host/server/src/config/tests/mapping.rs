@@ -374,7 +374,7 @@ fn old_credentials_and_users_exclude_each_other() {
 #[test]
 fn the_api_shows_values_as_mediamtx_does() {
     let config = accepted(
-        "hlsCDNSecret: s\nplugins: {a: {file: x, config: {key: secret}}}\nauthInternalUsers: [{user: u, pass: p, ips: [::1]}]\npaths: {a: {srtReadPassphrase: longenough1}}\n",
+        "hlsCDNSecret: s\nplugins: {a: {file: x, config: {key: secret}}}\nauthInternalUsers: [{user: u, pass: p, ips: [::1]}]\npaths: {a: {srtReadPassphrase: longenough1, source: 'rtsp://u:p@camera/1?token=t'}}\n",
     );
     let global = config.global_json();
     for (key, value) in [
@@ -412,12 +412,13 @@ fn the_api_shows_values_as_mediamtx_does() {
 #[test]
 fn what_the_api_shows_can_be_sent_back_and_changes_nothing() {
     let config = accepted(
-        "hlsCDNSecret: s\nplugins: {a: {file: x, config: {key: k}}}\nauthInternalUsers: [{user: u, pass: p}, {user: v, pass: q}]\npathDefaults: {maxReaders: 2}\npaths: {a: {srtReadPassphrase: longenough1}}\n",
+        "hlsCDNSecret: s\nplugins: {a: {file: x, config: {key: k}}}\nauthInternalUsers: [{user: u, pass: p}, {user: v, pass: q}]\npathDefaults: {maxReaders: 2}\npaths: {a: {srtReadPassphrase: longenough1, source: 'rtsp://u:p@camera/1?token=t'}}\n",
     );
     let same = config.edit(Edit::Global, &config.global_json()).unwrap();
     assert!(same.global == config.global);
     let mut conf = config.paths.get("a").unwrap().json();
     conf.as_object_mut().unwrap().remove("name");
+    assert_eq!(conf["source"], "rtsp://<redacted>@camera/1?token=<redacted>");
     let same = config.edit(Edit::ReplacePath("a"), &conf).unwrap();
     assert!(same.paths.get("a").unwrap().conf == config.paths.get("a").unwrap().conf);
 }
