@@ -16,6 +16,7 @@ mod injection;
 mod joining;
 mod logs;
 mod pairings;
+mod plugins;
 mod pull;
 mod tokens;
 mod vanishing;

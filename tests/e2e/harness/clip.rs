@@ -183,6 +183,11 @@ impl Clip {
         packets(&self.file, Form::AsStored)
     }
 
+    /// The hashes of its packets.
+    pub(crate) fn packet_hashes(&self) -> Vec<String> {
+        self.packets().into_iter().map(|packet| packet.hash).collect()
+    }
+
     /// The hashes of its packets in the form of players (see [`super::hashes_of`]).
     pub(crate) fn hashes(&self) -> Vec<String> {
         super::hashes_of(&self.file, self.codec)

@@ -23,7 +23,7 @@ pub(crate) use frames::{assert_run, decoded_hashes, hash, hashes_of};
 pub(crate) use player::{Player, Transport};
 pub(crate) use publisher::{Publisher, made_up, number_of};
 pub(crate) use reader::Reader;
-pub(crate) use server::{Outcome, Server, binary, command, fingerprint, plugin};
+pub(crate) use server::{Server, binary, command, fingerprint, plugin};
 pub(crate) use session::{Login, Session};
 pub(crate) use tool::Tool;
 

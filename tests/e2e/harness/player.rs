@@ -1,8 +1,8 @@
 //! FFmpeg and GStreamer as publishers and readers, by the lines that people type.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::{Clip, Codec, Server, Tool, frames, hashes_of};
+use super::{Clip, Codec, Server, Tool, hashes_of};
 
 /// Who plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,32 +156,4 @@ impl Reading {
         self.tool.succeed();
         hashes_of(&self.output, Codec::H264)
     }
-
-    /// How much it has written so far.
-    pub(crate) fn size(&self) -> u64 {
-        Path::metadata(&self.output).map_or(0, |metadata| metadata.len())
-    }
-}
-
-/// Reads any first stream with FFmpeg, keeping its timestamps, until so many packets came.
-#[track_caller]
-pub(crate) fn packets_from(url: &str, count: usize) -> Vec<frames::Packet> {
-    let count = count.to_string();
-    let input = [
-        "-nostdin",
-        "-v",
-        "warning",
-        "-rtsp_transport",
-        "tcp",
-        "-i",
-        url,
-        "-map",
-        "0:0",
-        "-c",
-        "copy",
-    ];
-    let output = ["-frames:0", &count, "-f", "framehash", "-hash", "sha256", "-"];
-    let mut tool = Tool::start("ffmpeg", input.into_iter().chain(output));
-    tool.succeed();
-    frames::parse(&tool.output())
 }

@@ -100,12 +100,6 @@ impl Reader {
         });
     }
 
-    /// Waits until so many frames more came.
-    #[track_caller]
-    pub(crate) fn until_more(&self, track: usize, count: usize) {
-        self.until(track, self.count(track) + count);
-    }
-
     /// Waits until the server ends it, and answers how.
     #[track_caller]
     pub(crate) fn until_end(&self) -> String {

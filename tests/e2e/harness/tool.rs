@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsStr,
-    fs::{self, File},
+    fs::File,
     io,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Output, Stdio},
@@ -18,17 +18,15 @@ pub(crate) struct Tool {
     folder: Folder,
 }
 
-/// What it said ends up here.
+/// What it said, on standard output and error, ends up here.
 const SAID: &str = "said";
-/// Its standard output ends up here.
-const OUTPUT: &str = "output";
 
 impl Tool {
     /// Starts a program in a folder of its own.
     pub(crate) fn start<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = A>) -> Tool {
         let folder = Folder::new();
         let said = File::create(folder.file(SAID)).expect("a file for what a tool says");
-        let output = File::create(folder.file(OUTPUT)).expect("a file for a tool's output");
+        let output = said.try_clone().expect("a second handle");
         let mut command = Command::new(program);
         command.args(arguments).current_dir(folder.path());
         command.stdin(Stdio::null()).stdout(output).stderr(said);
@@ -51,29 +49,14 @@ impl Tool {
         assert!(status.success(), "{}\n{status}\n{}", self.name, self.said());
     }
 
-    /// Whether it still runs.
-    pub(crate) fn runs(&mut self) -> bool {
-        self.child.try_wait().expect("a child of ours").is_none()
-    }
-
-    /// Its process id.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// A file in its folder.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.file(name)
     }
 
-    /// What it wrote to standard error so far.
+    /// What it said so far.
     pub(crate) fn said(&self) -> String {
         self.folder.read(SAID)
-    }
-
-    /// What it wrote to standard output so far.
-    pub(crate) fn output(&self) -> String {
-        self.folder.read(OUTPUT)
     }
 }
 
