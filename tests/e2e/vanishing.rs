@@ -5,7 +5,7 @@ use std::{
     net::TcpStream,
 };
 
-use crate::harness::{OPEN, PATIENCE, Publisher, Reader, Server, made_up};
+use crate::harness::{OPEN, PATIENCE, Publisher, Reader, Server, made_up, until};
 
 #[test]
 fn a_publisher_that_is_reset_takes_its_path_offline_and_its_readers_are_told() {
@@ -100,17 +100,16 @@ fn nonsense_closes_its_own_connection_and_no_other() {
             "{answer}"
         );
     }
-    // Counted, and logged once each.
-    let errors = server
-        .log()
-        .lines()
-        .filter(|line| line.contains("connection closed") && line.contains("code="))
-        .count();
-    assert!(
-        errors >= nonsense.len(),
-        "{errors} lines for {} connections",
-        nonsense.len()
-    );
+    // Each is counted, and logged once with its reason.
+    until("all are counted", || {
+        let counted = server.metric("wasmtx_connections_refused_total", &["reason="]);
+        (counted == nonsense.len() as f64).then_some(())
+    });
+    let log = until("all are logged", || {
+        let log = server.log();
+        (log.matches("connection closed").count() >= nonsense.len()).then_some(log)
+    });
+    assert_eq!(log.matches("code=malformed").count(), nonsense.len(), "{log}");
 
     publisher.send_all(&frames[10..]);
     reader.until(0, 20);

@@ -94,19 +94,13 @@ impl Player {
         let tool = match self {
             Player::FFmpeg => {
                 let count = pictures.to_string();
-                let input = [
-                    "-nostdin",
-                    "-v",
-                    "warning",
-                    "-rtsp_transport",
-                    transport.name(),
-                    "-i",
-                    url,
-                    "-map",
-                    "0:v:0",
-                ];
+                // To guess the frame rate takes FFmpeg twenty pictures, and nobody here wants to know it.
+                let input = ["-nostdin", "-v", "warning", "-fpsprobesize", "0"];
+                let input = input
+                    .into_iter()
+                    .chain(["-rtsp_transport", transport.name(), "-i", url, "-map", "0:v:0"]);
                 let output = ["-c", "copy", "-frames:v", &count, "-f", "h264", OUTPUT];
-                Tool::start("ffmpeg", input.into_iter().chain(output))
+                Tool::start("ffmpeg", input.chain(output))
             }
             Player::GStreamer => {
                 // The picture at which the end is reached does not pass any more.
