@@ -28,7 +28,7 @@ pub use lane::{Form, Lane};
 pub use name::{InvalidName, PathName};
 pub use path::{Counters, Path, PathConfig, PathStatus, ReaderStart, Role};
 pub use peer::{Client, Peer, Protocol};
-pub use publication::{CloseReason, Publication, Publisher, Replaced};
+pub use publication::{CloseReason, News, Publication, Publisher, Replaced};
 pub use reader::{Drained, Reader};
 pub use ring::{Entry, Limits};
 pub use rules::{InvalidRule, Rule, Rules};

@@ -117,6 +117,11 @@ impl Publication {
         &self.ring
     }
 
+    /// Tells when something was published; for one task that serves many readers.
+    pub fn follow(&self) -> News {
+        News(self.news.subscribe())
+    }
+
     pub(crate) fn news(&self) -> watch::Receiver<u64> {
         self.news.subscribe()
     }
@@ -215,6 +220,19 @@ impl Seat {
         self.reason.send_modify(|current| {
             current.get_or_insert(reason);
         });
+    }
+}
+
+/// Tells when something was published, or the publication ended.
+#[derive(Debug)]
+pub struct News(watch::Receiver<u64>);
+
+impl News {
+    /// Waits for something that was not there when this last returned. Cancel safe.
+    pub async fn wait(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending().await
+        }
     }
 }
 

@@ -21,6 +21,7 @@ use wasmtx_protocol::{
 
 use super::{
     access::{RtspProof, denied, unpublishable, unreadable},
+    crew::{Hand, Membership, Over},
     play::{Playing, Way, Ways, send_rtcp},
     ports::{self, Address, Datagram, Inbox},
     record::{Announced, Recording},
@@ -65,6 +66,8 @@ struct Driver {
     lane: Option<Arc<wasmtx_hub::Lane<RtpForm>>>,
     ways: Ways,
     playing: Option<Playing>,
+    /// Who writes for this reader, when it is not its own task.
+    crew: Option<Membership>,
     recording: Option<Recording>,
     next_report: Instant,
     inbox: Option<(Address, Inbox)>,
@@ -110,6 +113,7 @@ pub(super) async fn serve(
         lane: None,
         ways: Vec::new(),
         playing: None,
+        crew: None,
         recording: None,
         next_report: now + REPORT_EVERY,
         inbox: None,
@@ -135,7 +139,7 @@ impl Driver {
         let mut outgoing = Outgoing::default();
         let mut stalled_since = None;
         loop {
-            let machine_deadline = match self.drain_machine(&mut outgoing).await {
+            let machine_deadline = match self.drain_machine(stream, &mut outgoing).await {
                 Ok(deadline) => deadline,
                 Err(end) => {
                     // The last answer should still reach the peer, but not at any price.
@@ -144,6 +148,13 @@ impl Driver {
                 }
             };
             let now = Instant::now();
+            if let Some(crew) = &self.crew {
+                if !outgoing.is_empty() {
+                    crew.answer(outgoing.take());
+                }
+            } else {
+                self.join_crew(stream, &mut outgoing);
+            }
             let mut ended = None;
             if outgoing.is_empty()
                 && let (Some(playing), Some(session)) = (self.playing.as_mut().filter(|playing| playing.is_due()), &self.session)
@@ -185,7 +196,7 @@ impl Driver {
             let may_take = outgoing.is_empty();
             let may_ask = self.machine.wants_input() && !outgoing.is_choked();
             // A reader learns from the stream's end that the server stops, and gets what comes before it.
-            let may_go = self.playing.is_none();
+            let may_go = self.playing.is_none() && self.crew.is_none();
             tokio::select! {
                 biased;
                 io = stream.ready(&mut input, may_ask, media, &mut outgoing) => match io {
@@ -204,6 +215,20 @@ impl Driver {
                     Err(error) => return End::Socket(error),
                 },
                 () = news(&mut self.playing), if may_take => {}
+                over = over(&mut self.crew) => {
+                    self.crew = None;
+                    let (half, end) = match over {
+                        Over::Left(half) => (half, None),
+                        Over::Ended(half, reason) => (half, Some(reason)),
+                        Over::Failed(error) => return End::Socket(error),
+                        Over::TooSlow => return End::Stream(CloseReason::TooSlow),
+                    };
+                    stream.give_back(half);
+                    if let Some(reason) = end {
+                        let _ = tokio::time::timeout(Duration::from_secs(1), stream.finish(&mut outgoing)).await;
+                        return End::Stream(reason);
+                    }
+                }
                 datagram = receive(&mut self.inbox) => {
                     if let Err(end) = self.handle_datagram(datagram) {
                         return end;
@@ -228,15 +253,59 @@ impl Driver {
         }
     }
 
+    /// Lets a crew write for a reader whose medias all travel inside an unencrypted connection.
+    fn join_crew(&mut self, stream: &mut Stream, outgoing: &mut Outgoing) {
+        let (Some(publication), Some(lane), Some(session)) = (&self.publication, &self.lane, &self.session) else { return };
+        if self.playing.is_none() {
+            return;
+        }
+        let tcp = |way: &Option<Way>| match way {
+            Some(Way::Tcp { rtp, rtcp }) => Some(Some(Way::Tcp { rtp: *rtp, rtcp: *rtcp })),
+            Some(Way::Udp(_)) => None,
+            None => Some(None),
+        };
+        let Some(ways) = self.ways.iter().map(tcp).collect::<Option<Ways>>() else { return };
+        let Some(writer) = stream.lend() else { return };
+        let Some(playing) = self.playing.take() else { return };
+        let hand = Hand {
+            writer,
+            playing,
+            ways,
+            outgoing: outgoing.take(),
+            session: Arc::clone(session),
+            conn: Arc::clone(&self.conn),
+            write_timeout: self.shared.write_timeout,
+        };
+        self.crew = Some(lane.with(|form| form.crews.join(publication, hand)));
+    }
+
     /// Does what the machine says until it waits.
-    async fn drain_machine(&mut self, outgoing: &mut Outgoing) -> Result<Instant, End> {
+    async fn drain_machine(&mut self, stream: &mut Stream, outgoing: &mut Outgoing) -> Result<Instant, End> {
         loop {
             match self.machine.poll() {
                 Output::Send(bytes) => outgoing.push_answer(bytes),
-                Output::Event(event) => self.handle_event(event).await?,
+                Output::Event(event) => {
+                    if matches!(event, Event::Paused | Event::Ended | Event::Play { .. }) {
+                        self.leave_crew(stream).await?;
+                    }
+                    self.handle_event(event).await?;
+                }
                 Output::Close(reason) => return Err(End::Machine(reason)),
                 Output::WaitUntil(deadline) => return Ok(deadline),
             }
+        }
+    }
+
+    /// Takes the writing half back, once the crew has written what it had begun.
+    async fn leave_crew(&mut self, stream: &mut Stream) -> Result<(), End> {
+        let Some(crew) = self.crew.take() else { return Ok(()) };
+        match crew.leave().await {
+            Over::Left(half) | Over::Ended(half, _) => {
+                stream.give_back(half);
+                Ok(())
+            }
+            Over::Failed(error) => Err(End::Socket(error)),
+            Over::TooSlow => Err(End::Stream(CloseReason::TooSlow)),
         }
     }
 
@@ -619,6 +688,14 @@ fn count_reports(traffic: &Traffic, data: &Bytes) {
 async fn news(playing: &mut Option<Playing>) {
     match playing {
         Some(playing) => playing.news().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Resolves when the crew no longer writes for this reader; never without a crew.
+async fn over(crew: &mut Option<Membership>) -> Over {
+    match crew {
+        Some(crew) => crew.over().await,
         None => std::future::pending().await,
     }
 }

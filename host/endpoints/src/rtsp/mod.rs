@@ -2,6 +2,7 @@
 
 mod access;
 mod connection;
+mod crew;
 mod play;
 mod ports;
 mod record;

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -119,11 +119,56 @@ impl Playing {
         outgoing: &mut Outgoing,
         traffic: &Traffic,
     ) -> io::Result<Option<CloseReason>> {
-        let mut lost = 0;
-        let mut ended = None;
-        self.pending = false;
         let over_udp = ways.iter().flatten().any(|way| matches!(way, Way::Udp(_)));
-        let most = if over_udp { BURST } else { BYTES };
+        let ended = self.take(if over_udp { BURST } else { BYTES }, traffic);
+        if over_udp && self.pending {
+            self.hold_until = Some(now + BURST_PAUSE);
+        } else if !self.pending && !self.merge.is_zero() {
+            self.hold_until = Some(now + self.merge);
+        }
+        if over_udp {
+            self.send_datagrams(ways, traffic).await?;
+        }
+        self.interleave(ways, outgoing, traffic);
+        for (way, report) in self.reports(now, ways, traffic) {
+            send_rtcp(way, report, outgoing).await?;
+        }
+        Ok(ended)
+    }
+
+    /// The same for a reader of whom every media travels inside its connection: nothing to wait for.
+    pub(super) fn fill_interleaved(
+        &mut self,
+        now: Instant,
+        ways: &Ways,
+        outgoing: &mut Outgoing,
+        traffic: &Traffic,
+    ) -> Option<CloseReason> {
+        let ended = self.take(BYTES, traffic);
+        self.interleave(ways, outgoing, traffic);
+        for (way, report) in self.reports(now, ways, traffic) {
+            if let Way::Tcp { rtcp, .. } = way {
+                interleave_rtcp(*rtcp, report, outgoing);
+            }
+        }
+        ended
+    }
+
+    /// Whether there is more to take at once.
+    pub(super) fn has_more(&self) -> bool {
+        self.pending
+    }
+
+    /// `writeMergeWindow`.
+    pub(super) fn merge_window(&self) -> Duration {
+        self.merge
+    }
+
+    /// Takes frames out of the ring, and has them packed.
+    fn take(&mut self, most: usize, traffic: &Traffic) -> Option<CloseReason> {
+        let mut lost = 0;
+        self.pending = false;
+        let mut ended = None;
         match self.reader.drain(FRAMES, most, &mut self.entries, &mut lost) {
             Drained::More => self.pending = true,
             Drained::Empty => {}
@@ -131,66 +176,74 @@ impl Playing {
         }
         let known = self.wires.len();
         self.lane.wires(&self.entries[known.min(self.entries.len())..], &mut self.wires);
-        self.hold_until = match self.pending {
-            true => over_udp.then(|| now + BURST_PAUSE),
-            false => (!self.merge.is_zero()).then(|| now + self.merge),
-        };
+        self.entries.clear();
         if lost > 0 {
             traffic.outbound_rtp_packets_discarded.add(lost);
         }
-        let mut bytes = 0;
-        let mut packets = 0;
-        for wire in &self.wires {
-            let (Some(packed), Some(Some(way))) = (&wire.packets, ways.get(wire.media)) else { continue };
-            packets += u64::from(packed.count());
-            match way {
-                Way::Tcp { rtp, .. } if *rtp == default_channel(wire.media) => {
-                    bytes += packed.interleaved().len();
-                    outgoing.push(packed.interleaved().clone());
-                }
-                Way::Tcp { rtp, .. } => {
-                    for packet in packed.packets() {
-                        bytes += packet.len();
-                        outgoing.push(interleaved_header(*rtp, packet.len()));
-                        outgoing.push(packet);
-                    }
-                }
-                Way::Udp(delivery) => {
-                    let all: Vec<Bytes> = packed.packets().collect();
-                    bytes += all.iter().map(Bytes::len).sum::<usize>();
-                    delivery.send_rtp(&all).await?;
-                }
-            }
-        }
-        self.wires.clear();
-        self.entries.clear();
-        let bytes = bytes as u64;
-        traffic.outbound_rtp_packets.add(packets);
-        traffic.outbound_bytes.add(bytes);
-        self.reader.path().counters.outbound_bytes.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
-        if now >= self.next_report {
-            self.report(now, ways, outgoing, traffic).await?;
-        }
-        Ok(ended)
+        ended
     }
 
-    async fn report(&mut self, now: Instant, ways: &Ways, outgoing: &mut Outgoing, traffic: &Traffic) -> io::Result<()> {
+    /// Queues what travels inside the connection, and lets go of everything that was taken.
+    fn interleave(&mut self, ways: &Ways, outgoing: &mut Outgoing, traffic: &Traffic) {
+        let (mut bytes, mut packets) = (0, 0);
+        for wire in self.wires.drain(..) {
+            let (Some(packed), Some(Some(Way::Tcp { rtp, .. }))) = (&wire.packets, ways.get(wire.media)) else { continue };
+            packets += u64::from(packed.count());
+            if *rtp == default_channel(wire.media) {
+                bytes += packed.interleaved().len();
+                outgoing.push(packed.interleaved().clone());
+                continue;
+            }
+            for packet in packed.packets() {
+                bytes += packet.len();
+                outgoing.push(interleaved_header(*rtp, packet.len()));
+                outgoing.push(packet);
+            }
+        }
+        self.count(bytes, packets, traffic);
+    }
+
+    async fn send_datagrams(&mut self, ways: &Ways, traffic: &Traffic) -> io::Result<()> {
+        let (mut bytes, mut packets) = (0, 0);
+        for wire in &self.wires {
+            let (Some(packed), Some(Some(Way::Udp(delivery)))) = (&wire.packets, ways.get(wire.media)) else { continue };
+            let all: Vec<Bytes> = packed.packets().collect();
+            bytes += all.iter().map(Bytes::len).sum::<usize>();
+            packets += u64::from(packed.count());
+            delivery.send_rtp(&all).await?;
+        }
+        self.count(bytes, packets, traffic);
+        Ok(())
+    }
+
+    fn count(&self, bytes: usize, packets: u64, traffic: &Traffic) {
+        if packets > 0 {
+            traffic.outbound_rtp_packets.add(packets);
+            traffic.outbound_bytes.add(bytes as u64);
+            self.reader.path().counters.outbound_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// The sender reports that are due, and their ways.
+    fn reports<'a>(&mut self, now: Instant, ways: &'a Ways, traffic: &Traffic) -> Vec<(&'a Way, Bytes)> {
+        let mut due = Vec::new();
+        if now < self.next_report {
+            return due;
+        }
         let wall = wall_clock();
-        let (mut begun, mut every) = (false, REPORT_EVERY);
+        let mut every = REPORT_EVERY;
         for (media, way) in ways.iter().enumerate() {
             let Some(way) = way else { continue };
-            let Some(report) = self.lane.with(|form| form.report(media, wall)) else {
-                every = REPORT_EVERY_AT_FIRST;
-                continue;
-            };
-            begun = true;
-            traffic.outbound_rtcp_packets.add(1);
-            send_rtcp(way, report, outgoing).await?;
+            match self.lane.with(|form| form.report(media, wall)) {
+                Some(report) => due.push((way, report)),
+                None => every = REPORT_EVERY_AT_FIRST,
+            }
         }
-        if begun {
+        if !due.is_empty() {
             self.next_report = now + every;
+            traffic.outbound_rtcp_packets.add(due.len() as u64);
         }
-        Ok(())
+        due
     }
 }
 
@@ -198,12 +251,16 @@ impl Playing {
 pub(super) async fn send_rtcp(way: &Way, packet: Bytes, outgoing: &mut Outgoing) -> io::Result<()> {
     match way {
         Way::Tcp { rtcp, .. } => {
-            outgoing.push(interleaved_header(*rtcp, packet.len()));
-            outgoing.push(packet);
+            interleave_rtcp(*rtcp, packet, outgoing);
             Ok(())
         }
         Way::Udp(delivery) => delivery.send_rtcp(&packet).await,
     }
+}
+
+fn interleave_rtcp(channel: u8, packet: Bytes, outgoing: &mut Outgoing) {
+    outgoing.push(interleaved_header(channel, packet.len()));
+    outgoing.push(packet);
 }
 
 /// RFC 2326 section 10.12.

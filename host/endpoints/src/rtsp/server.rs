@@ -288,7 +288,7 @@ async fn serve(
     let Ok(local) = prepare() else { return };
     let encrypted = acceptor.is_some();
     let stream = match acceptor {
-        None => Stream::Tcp(socket),
+        None => Stream::plain(socket),
         Some(acceptor) => match handshake(&shared, &slot, acceptor, socket).await {
             Ok(stream) => Stream::Tls(Box::new(stream)),
             Err(reason) => {

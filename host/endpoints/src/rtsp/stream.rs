@@ -10,13 +10,17 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
 };
 use tokio_rustls::server::TlsStream;
 
 /// Plain or encrypted.
 pub(super) enum Stream {
-    Tcp(TcpStream),
+    /// The half that writes is lent to a crew while the connection plays.
+    Tcp(OwnedReadHalf, Option<OwnedWriteHalf>),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
@@ -70,6 +74,40 @@ impl Outgoing {
         self.answers >= MAX_ANSWERS
     }
 
+    /// Takes everything that waits.
+    pub(super) fn take(&mut self) -> Outgoing {
+        std::mem::take(self)
+    }
+
+    /// Takes everything that waits in another one.
+    pub(super) fn append(&mut self, mut other: Outgoing) {
+        self.answers += other.answers;
+        self.parts.append(&mut other.parts);
+    }
+
+    /// Writes until nothing waits or the socket takes no more. Answers how many bytes went; pending when none did.
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, writer: &mut (impl AsyncWrite + Unpin)) -> Poll<io::Result<usize>> {
+        let mut total = 0;
+        while !self.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let used = self.parts.len().min(SLICES);
+            for (slice, part) in slices.iter_mut().zip(&self.parts) {
+                *slice = IoSlice::new(part);
+            }
+            match Pin::new(&mut *writer).poll_write_vectored(cx, &slices[..used]) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(written)) => {
+                    self.advance(written);
+                    total += written;
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending if total > 0 => break,
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(Ok(total))
+    }
+
     fn advance(&mut self, mut written: usize) {
         while let Some(part) = self.parts.front_mut() {
             if written < part.len() {
@@ -84,6 +122,27 @@ impl Outgoing {
 }
 
 impl Stream {
+    /// A plain connection.
+    pub(super) fn plain(socket: TcpStream) -> Stream {
+        let (reader, writer) = socket.into_split();
+        Stream::Tcp(reader, Some(writer))
+    }
+
+    /// Lends the half that writes; `None` when it is lent already, or encrypted.
+    pub(super) fn lend(&mut self) -> Option<OwnedWriteHalf> {
+        match self {
+            Stream::Tcp(_, writer) => writer.take(),
+            Stream::Tls(_) => None,
+        }
+    }
+
+    /// Takes it back.
+    pub(super) fn give_back(&mut self, half: OwnedWriteHalf) {
+        if let Stream::Tcp(_, writer) = self {
+            *writer = Some(half);
+        }
+    }
+
     /// Writes what waits and reads what is there, whichever comes first. Cancel safe.
     pub(super) async fn ready(&mut self, input: &mut BytesMut, wants_input: bool, media: bool, outgoing: &mut Outgoing) -> io::Result<Io> {
         std::future::poll_fn(|cx| {
@@ -117,44 +176,29 @@ impl Stream {
             std::future::poll_fn(|cx| self.poll_write(cx, outgoing)).await?;
         }
         std::future::poll_fn(|cx| match self {
-            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Tcp(_, Some(writer)) => Pin::new(writer).poll_shutdown(cx),
+            Stream::Tcp(_, None) => Poll::Ready(Ok(())),
             Stream::Tls(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
         })
         .await
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, outgoing: &mut Outgoing) -> Poll<io::Result<usize>> {
-        let mut total = 0;
-        while !outgoing.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let used = outgoing.parts.len().min(SLICES);
-            for (slice, part) in slices.iter_mut().zip(&outgoing.parts) {
-                *slice = IoSlice::new(part);
-            }
-            let slices = &slices[..used];
-            let written = match self {
-                Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-                Stream::Tls(stream) => Pin::new(&mut **stream).poll_write_vectored(cx, slices),
-            };
-            match written {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(written)) => {
-                    outgoing.advance(written);
-                    total += written;
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending if total > 0 => break,
-                Poll::Pending => return Poll::Pending,
+        match self {
+            Stream::Tcp(_, Some(writer)) => outgoing.poll_write(cx, writer),
+            Stream::Tcp(_, None) => Poll::Pending,
+            Stream::Tls(stream) => {
+                let written = std::task::ready!(outgoing.poll_write(cx, &mut **stream));
+                self.poll_flush(cx)?;
+                Poll::Ready(written)
             }
         }
-        self.poll_flush(cx)?;
-        Poll::Ready(Ok(total))
     }
 
     /// TLS keeps whole records back; what cannot be sent now goes when the socket takes more.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         match self {
-            Stream::Tcp(_) => Ok(()),
+            Stream::Tcp(..) => Ok(()),
             Stream::Tls(stream) => match Pin::new(&mut **stream).poll_flush(cx) {
                 Poll::Ready(flushed) => flushed,
                 Poll::Pending => Ok(()),
@@ -164,7 +208,7 @@ impl Stream {
 
     fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match self {
-            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Tcp(reader, _) => Pin::new(reader).poll_read(cx, buf),
             Stream::Tls(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
         }
     }
@@ -181,7 +225,7 @@ impl Stream {
         input.reserve(READ_MEDIA);
         // The driver hands out shares of this buffer: packets are not copied again on their way to the depacketiser.
         match self {
-            Stream::Tcp(stream) => tokio_util::io::poll_read_buf(Pin::new(stream), cx, input),
+            Stream::Tcp(reader, _) => tokio_util::io::poll_read_buf(Pin::new(reader), cx, input),
             Stream::Tls(stream) => tokio_util::io::poll_read_buf(Pin::new(&mut **stream), cx, input),
         }
     }

@@ -8,6 +8,8 @@ use wasmtx_protocol::rtp::{
     packetize::Options,
 };
 
+use super::crew::Crews;
+
 /// The packets of one frame.
 pub(super) struct Wire {
     /// The media of the description that the frame's track is.
@@ -19,6 +21,8 @@ pub(super) struct Wire {
 /// Packs the frames of a publication, track by track.
 pub(super) struct RtpForm {
     tracks: Vec<Outgoing>,
+    /// Who writes these packets to readers over TCP.
+    pub(super) crews: Crews,
 }
 
 struct Outgoing {
@@ -45,7 +49,7 @@ impl RtpForm {
             let sender = Sender::new(ssrc, track.clock_rate);
             Outgoing { id: track.id, packetizer: Packetizer::new(&format, options), sender }
         });
-        RtpForm { tracks: outgoing.collect() }
+        RtpForm { tracks: outgoing.collect(), crews: Crews::default() }
     }
 
     pub(super) fn ssrc(&self, media: usize) -> Option<u32> {
