@@ -26,6 +26,7 @@ const TIMES: usize = 200;
 fn main() {
     start();
     calls();
+    sparse();
     cut_off();
     after_a_trap();
     swap();
@@ -202,6 +203,27 @@ fn percentiles(what: &str, mut times: Vec<Duration>) {
 
 fn heading(what: &str) {
     println!("\n{what:<46} {:>9} {:>9} {:>9}", "p50", "p99", "max");
+}
+
+/// A live stream: the frame does not find everything in the caches, nor the clock that ends guests awake.
+fn sparse() {
+    heading("a frame every 13 ms, us");
+    let registry = registry(vec![plugin("pass", json!({}))]);
+    let timed = |mut stage: Box<dyn Stage>| {
+        let (frame, mut output) = (frame(SMALL), Output::default());
+        let once = |_| {
+            std::thread::sleep(Duration::from_millis(13));
+            let begun = Instant::now();
+            let flow = stage.frame(begun, frame.clone(), &mut output);
+            let time = begun.elapsed();
+            assert!(flow == Flow::Continue);
+            output.frames.clear();
+            time
+        };
+        (0..TIMES).map(once).collect()
+    };
+    percentiles("native filter", timed(Box::new(Native)));
+    percentiles("pass, 1 guest", timed(stage(&registry, "pass", 1)));
 }
 
 /// Each time a fresh instance that never returns from its first frame.

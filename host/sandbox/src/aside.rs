@@ -1,4 +1,4 @@
-//! Work that must not happen between two frames: making instances, throwing old ones away.
+//! Work that must not happen between two frames: making instances, and unloading code.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},

@@ -19,7 +19,6 @@ use wasmtx_hub::{Access, Decision, Denial, PathName, Permit};
 use crate::{
     bindings::auth::{Deciding, auth as wit},
     convert,
-    ticker::EPOCH,
     failure::{Failure, Refused},
     host::{State, log::clean},
     instance::store,
@@ -27,6 +26,7 @@ use crate::{
     metrics::{Place, count},
     plugin::Plugin,
     policy::{AuthFailure, Circuit, OnError, Restart},
+    ticker::EPOCH,
     version::Version,
 };
 

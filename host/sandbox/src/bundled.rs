@@ -10,5 +10,5 @@ pub(crate) fn component(name: &str) -> Option<&'static [u8]> {
     })
 }
 
-/// The names that [`component`] knows.
+/// The names of the bundled plugins.
 pub const BUNDLED: [&str; 3] = ["keyframes-only", "token-auth", "drop-audio"];

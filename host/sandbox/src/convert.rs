@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use wasmtx_hub::{Action, Client, CloseReason, Opening, Protocol};
-use wasmtx_media::{Codec, Kind, Track, Tracks, codec::aac, nal};
+use wasmtx_media::{
+    Codec, Kind, Track, Tracks,
+    codec::{aac, av1, h264, h265},
+    nal,
+};
 
 use crate::{bindings::plugin::types as wit, host::Grants};
 
@@ -104,17 +108,8 @@ pub(crate) fn publication(opening: &Opening, grants: &Grants) -> wit::Publicatio
 }
 
 fn track(track: &Track) -> wit::Track {
-    let (channels, sample_rate) = match &track.codec {
-        Codec::Aac(config) => (config.channels.into(), config.sample_rate),
-        Codec::Opus { channels } => (u32::from(*channels), 48_000),
-        Codec::G711 {
-            sample_rate, channels, ..
-        }
-        | Codec::Lpcm {
-            sample_rate, channels, ..
-        } => (u32::from(*channels), *sample_rate),
-        _ => (0, 0),
-    };
+    let (width, height) = track.codec.dimensions().unwrap_or_default();
+    let (sample_rate, channels) = track.codec.audio().unwrap_or_default();
     wit::Track {
         id: track.id.0,
         media: match track.kind {
@@ -124,9 +119,9 @@ fn track(track: &Track) -> wit::Track {
         },
         codec: track.codec.name().to_owned(),
         clock_rate: track.clock_rate,
-        width: 0,
-        height: 0,
-        channels,
+        width,
+        height,
+        channels: channels.into(),
         sample_rate,
         parameters: track.codec.parameters().to_vec(),
         extra: track.extra.clone(),
@@ -186,19 +181,27 @@ pub(crate) fn tracks(input: &Tracks, answer: Option<Vec<wit::Track>>) -> Result<
 
 /// The same codec with other parameters.
 fn reparsed(old: &Track, parameters: &[u8]) -> Result<Codec, String> {
-    let refused = || {
+    let codec = match &old.codec {
+        // The size of lengths in the record does not matter: payloads have lengths of four bytes whatever it says.
+        Codec::H264(_) => h264::Parameters::from_configuration_record(parameters).map(|(new, _)| Codec::H264(new)),
+        Codec::H265(_) => h265::Parameters::from_configuration_record(parameters).map(|(new, _)| Codec::H265(new)),
+        Codec::Av1(_) => av1::Parameters::from_configuration_record(parameters).map(Codec::Av1),
+        Codec::Aac(_) => aac::Config::parse(Bytes::copy_from_slice(parameters)).map(Codec::Aac),
+        _ => {
+            return Err(format!(
+                "{} of track {} has no parameters to change",
+                old.codec.name(),
+                old.id.0
+            ));
+        }
+    };
+    codec.map_err(|error| {
         format!(
-            "the parameters of track {} are not those of {}",
+            "the parameters of track {} are not those of {}: {error}",
             old.id.0,
             old.codec.name()
         )
-    };
-    match &old.codec {
-        Codec::Aac(_) => aac::Config::parse(Bytes::copy_from_slice(parameters))
-            .map(Codec::Aac)
-            .map_err(|_| refused()),
-        _ => Err(refused()),
-    }
+    })
 }
 
 /// Whether readers can stay when `new` follows `old`.
@@ -262,6 +265,28 @@ mod tests {
         assert!(changed(|track| track.extra = vec![("a\n".into(), String::new())]).is_err());
         let titled = changed(|track| track.extra = vec![("title".into(), "hall".into())]).unwrap();
         assert!(same_shape(&input, &titled) && titled != input);
+    }
+
+    #[test]
+    fn a_filter_may_change_parameters_to_others_of_the_same_codec() {
+        let stereo = aac::Config::new(aac::LOW_COMPLEXITY, 48_000, 2).unwrap();
+        let mono = aac::Config::new(aac::LOW_COMPLEXITY, 48_000, 1).unwrap();
+        let aac = |config: &aac::Config| Track {
+            codec: Codec::Aac(config.clone()),
+            ..opus(1)
+        };
+        let input: Tracks = [aac(&stereo)].into();
+        let said = |parameters: &[u8]| wit::Track {
+            parameters: parameters.to_vec(),
+            ..track(&input[0])
+        };
+        let output = tracks(&input, Some(vec![said(&mono.bytes())])).unwrap();
+        assert_eq!(output[..], [aac(&mono)]);
+        assert!(
+            !same_shape(&input, &output),
+            "readers cannot stay when the channels change"
+        );
+        assert!(tracks(&input, Some(vec![said(&[])])).is_err());
     }
 
     #[test]

@@ -311,7 +311,7 @@ impl Entry {
     fn failed_on(&mut self, now: Instant, frame: Frame, failure: &Failure) -> Step {
         if self.policy() == FilterFailure::Close {
             self.report(failure, "frame");
-            self.drop_guest();
+            self.guest = None;
             return Step::Close(format!("plugin {} fails: {failure}", self.name()));
         }
         self.failed(now, failure, "frame");
@@ -324,7 +324,7 @@ impl Entry {
     /// Drops the instance and arranges for the next one.
     fn failed(&mut self, now: Instant, failure: &Failure, call: &'static str) {
         self.report(failure, call);
-        self.drop_guest();
+        self.guest = None;
         self.alarm = true;
         if self.go_back(now, failure) {
             return;
@@ -345,13 +345,6 @@ impl Entry {
                 tracing::error!(plugin, path, "plugin failed too often: it stays off until it changes");
                 *self.slot.plugin.error.lock() = Some(format!("{path}: it failed too often: {failure}"));
             }
-        }
-    }
-
-    /// Throws a dead instance away, off the media path where that is possible.
-    fn drop_guest(&mut self) {
-        if let Some(dead) = self.guest.take() {
-            self.aside.spawn(move || drop(dead));
         }
     }
 

@@ -65,7 +65,10 @@ impl Entry {
         self.tried = self.tried.max(version.number);
         let (done, making) = mpsc::sync_channel(1);
         let (slot, place, opening) = (self.slot.clone(), self.place.clone(), self.opening.clone());
+        // Perhaps the last of its version: its code goes with it, and giving that memory back takes a while.
+        let stale = self.probation.take();
         let taken = self.aside.spawn(move || {
+            drop(stale);
             // The stream may have ended meanwhile.
             let _ = done.send(slot.make(version, &place, &opening));
         });
@@ -131,8 +134,7 @@ impl Entry {
                 }
                 self.guest = Some(old);
                 self.take_emitted();
-                let old = self.guest.take();
-                self.aside.spawn(move || drop(old));
+                self.guest = None;
                 tally(&self.place.counts.swaps, 1);
                 self.circuit.reset();
                 let before = std::mem::replace(&mut self.version, made.version);
