@@ -126,6 +126,7 @@ pub struct Path {
     pub(crate) created: Instant,
     following: ArcSwap<Following>,
     hub: Weak<Shared>,
+    stages_changed: AtomicU64,
     state: Mutex<State>,
     status: watch::Sender<PathStatus>,
 }
@@ -184,6 +185,7 @@ impl Path {
             created: now,
             following: ArcSwap::from_pointee(following),
             hub,
+            stages_changed: AtomicU64::new(0),
             state: Mutex::default(),
             status: watch::Sender::default(),
         }
@@ -261,7 +263,16 @@ impl Path {
         if let Some(publication) = &self.state.lock().publication {
             publication.set_limits(following.config.limits.clone());
         }
+        let changed = !same_stages(&self.config().stages, &following.config.stages);
         self.following.store(Arc::new(following));
+        if changed {
+            self.stages_changed.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// Counts how often the path got another chain; a publisher looks at it before every frame.
+    pub(crate) fn stages_changed(&self) -> u64 {
+        self.stages_changed.load(Ordering::Acquire)
     }
 
     /// Ends everything here for good.
@@ -335,6 +346,7 @@ impl Path {
         if !valid(&tracks) {
             return Err(PublishError::Tracks);
         }
+        let stages_seen = self.stages_changed();
         let config = self.config();
         {
             let state = self.state.lock();
@@ -416,7 +428,7 @@ impl Path {
             seat,
             publication,
             opening,
-            stage,
+            (stage, stages_seen),
             continues,
         ))
     }
@@ -560,5 +572,14 @@ impl Counters {
     /// A counter's value.
     pub fn load(counter: &AtomicU64) -> u64 {
         counter.load(Ordering::Relaxed)
+    }
+}
+
+/// Whether two configurations mean the very same chain.
+fn same_stages(old: &Option<Arc<dyn Stages>>, new: &Option<Arc<dyn Stages>>) -> bool {
+    match (old, new) {
+        (Some(old), Some(new)) => Arc::ptr_eq(old, new),
+        (None, None) => true,
+        _ => false,
     }
 }

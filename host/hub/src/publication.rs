@@ -143,7 +143,7 @@ impl Publication {
         (cursor, position)
     }
 
-    /// The slowest reader's position. Walked once per GOP, not per frame.
+    /// The slowest reader's position. Walked once per GOP, not per frame, and not more often than [`Ring::is_trim_due`].
     fn slowest(&self) -> u64 {
         let mut slowest = u64::MAX;
         self.positions.lock().retain(|position| match position.upgrade() {
@@ -163,7 +163,7 @@ impl Publication {
         if seat.is_lost() {
             return;
         }
-        if ring.push(now, frame) == Some(true) {
+        if ring.push(now, frame) == Some(true) && ring.is_trim_due(now) {
             let floor = self.slowest();
             ring.trim_before(floor);
         }
@@ -257,6 +257,8 @@ pub struct Publisher {
     publication: Arc<Publication>,
     opening: Opening,
     stage: Option<Box<dyn Stage>>,
+    /// [`Path::stages_changed`] when `stage` was made.
+    stages_seen: u64,
     output: Output,
     timeline: Timeline,
     /// Counts frames per track as they come in, for the stage.
@@ -278,7 +280,7 @@ impl Publisher {
         seat: Arc<Seat>,
         publication: Arc<Publication>,
         opening: Opening,
-        stage: Option<Box<dyn Stage>>,
+        (stage, stages_seen): (Option<Box<dyn Stage>>, u64),
         continues: Option<i128>,
     ) -> Publisher {
         Publisher {
@@ -290,6 +292,7 @@ impl Publisher {
             timeline: Timeline { continues, shift: None, walls: Vec::new() },
             opening,
             stage,
+            stages_seen,
             output: Output::default(),
             closed: false,
         }
@@ -317,6 +320,9 @@ impl Publisher {
     pub fn push(&mut self, now: Instant, wall: WallClock, mut frame: Frame) -> Result<(), CloseReason> {
         if self.seat.is_lost() {
             return Err(self.seat.reason.borrow().unwrap_or(CloseReason::Other));
+        }
+        if self.path.stages_changed() != self.stages_seen {
+            self.restage(now)?;
         }
         let Some(number) = self.numbers.iter_mut().find(|(id, _)| *id == frame.track) else {
             self.path.counters.frames_in_error.fetch_add(1, Ordering::Relaxed);
@@ -349,6 +355,29 @@ impl Publisher {
                 Err(CloseReason::Kicked)
             }
         }
+    }
+
+    /// The path got another chain: it takes over before the next frame.
+    fn restage(&mut self, now: Instant) -> Result<(), CloseReason> {
+        self.stages_seen = self.path.stages_changed();
+        let made = || -> Result<_, Refusal> {
+            let mut stage = self.path.config().stages.as_ref().map(|stages| stages.stage(&self.path.name)).transpose()?;
+            let shown = match &mut stage {
+                Some(stage) => stage.open(now, &self.opening)?,
+                None => self.opening.tracks.clone(),
+            };
+            Ok((stage, shown))
+        };
+        let (stage, shown) = made().map_err(|refusal| {
+            self.path.note_closed_by_stage(refusal.to_string());
+            CloseReason::Kicked
+        })?;
+        if let Some(mut old) = std::mem::replace(&mut self.stage, stage) {
+            old.close(now, CloseReason::Reload, &mut self.output);
+            self.flush(now);
+        }
+        self.show(shown);
+        Ok(())
     }
 
     fn flush(&mut self, now: Instant) {

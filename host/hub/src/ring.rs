@@ -107,6 +107,8 @@ pub(crate) struct Ring {
     tracks: Tracks,
     slots: Vec<Slot>,
     ended: Option<CloseReason>,
+    /// When the tail was last cut back to what somebody needs.
+    trimmed: Option<Instant>,
 }
 
 /// Tracks of a publication are at most this many (limits.md section 3); the cursor's mask relies on it.
@@ -116,6 +118,9 @@ pub(crate) const MAX_TRACKS: usize = 16;
 pub(crate) fn has_keyframes(track: &Track) -> bool {
     track.kind == Kind::Video && !matches!(track.codec, Codec::Generic { .. })
 }
+
+/// The tail is cut back to what somebody needs this often, at most.
+const TRIM_EVERY: Duration = Duration::from_millis(100);
 
 impl Ring {
     pub(crate) fn new(limits: Limits, tracks: Tracks) -> Ring {
@@ -128,6 +133,7 @@ impl Ring {
             tracks: Arc::from([]),
             slots: Vec::new(),
             ended: None,
+            trimmed: None,
         };
         ring.set_tracks(tracks);
         ring
@@ -228,6 +234,15 @@ impl Ring {
             }
             self.drop_oldest();
         }
+    }
+
+    /// Whether the tail should be looked at. Where every frame starts a GOP (sound alone, M-JPEG) that is not with each.
+    pub(crate) fn is_trim_due(&mut self, now: Instant) -> bool {
+        let due = self.trimmed.is_none_or(|last| now.saturating_duration_since(last) >= TRIM_EVERY);
+        if due {
+            self.trimmed = Some(now);
+        }
+        due
     }
 
     /// Drops what no reader at or behind `floor` can want: everything before it and before the newest GOP start.

@@ -396,6 +396,20 @@ async fn a_stage_decides_what_readers_see_and_may_close_the_stream() {
     assert_eq!(drain(&mut reader), (vec![99], Drained::Ended(CloseReason::Ended)));
 }
 
+#[tokio::test]
+async fn another_chain_takes_over_a_running_stream_before_the_next_frame() {
+    let house = House::new(&[("cam1", open())]);
+    let mut publisher = house.publish("cam1").unwrap();
+    let mut reader = house.read("cam1").await.unwrap();
+    publisher.push(house.now, WallClock(1), frame(1, true)).unwrap();
+    let doubled = PathConfig { stages: Some(Arc::new(Twice)), ..open() };
+    house.hub.configure(house.now, rules_of(&[("cam1", doubled)]));
+    publisher.push(house.now, WallClock(1), frame(2, false)).unwrap();
+    house.hub.configure(house.now, rules_of(&[("cam1", open())]));
+    publisher.push(house.now, WallClock(1), frame(3, false)).unwrap();
+    assert_eq!(drain(&mut reader), (vec![1, 2, 2, 99, 3], Drained::Empty), "what the old chain held comes first");
+}
+
 struct Spelled(Arc<AtomicUsize>);
 
 impl Form for Spelled {

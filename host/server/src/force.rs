@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use wasmtx_endpoints::keeper::{PathPlan, Plans};
 use wasmtx_hub::{Access, Decision, Path, PathName, Rules};
-use wasmtx_sandbox::{AuthChain, Registry};
+use wasmtx_sandbox::{AuthChain, Chains, Registry};
 
 use crate::{
     access::{Answer, PluginAuth},
@@ -22,15 +22,24 @@ pub(crate) struct Force {
 }
 
 impl Force {
-    /// Makes everything, or changes nothing. Blocks while plugins check their configuration.
+    /// Makes everything, or changes nothing. Blocks while plugins check their configuration. Chains that are the same
+    /// as in the `previous` one stay as they are: their streams notice nothing.
     ///
     /// # Errors
     /// Everything that is wrong with the chains, else the first other thing.
-    pub(crate) fn new(config: Config, plugins: &Registry) -> anyhow::Result<Force> {
-        let chains = wiring::chains(&config, plugins).map_err(|problems| anyhow::anyhow!(problems.join("\n")))?;
+    pub(crate) fn new(config: Config, plugins: &Registry, previous: Option<&Force>) -> anyhow::Result<Force> {
+        let known = |name: &str| previous?.chain_like(&config, name);
+        let chains = wiring::chains(&config, plugins, known).map_err(|problems| anyhow::anyhow!(problems.join("\n")))?;
         let rules = wiring::rules(&config, &chains)?;
         let plans = wiring::plans(&config)?;
         Ok(Force { config: Arc::new(config), rules, chains, plans })
+    }
+
+    /// The chains of an entry, if `config` says the same about them.
+    fn chain_like(&self, config: &Config, name: &str) -> Option<Chains> {
+        let same_list = self.config.paths.get(name)?.conf.plugins == config.paths.get(name)?.conf.plugins;
+        let same_names = self.config.global.plugins.keys().eq(config.global.plugins.keys());
+        (same_list && same_names).then(|| self.chains.get(name).cloned()).flatten()
     }
 }
 
@@ -45,6 +54,11 @@ impl InForce {
 
     pub(crate) fn replace(&self, force: Force) {
         self.0.store(Arc::new(force));
+    }
+
+    /// Everything that is in force.
+    pub(crate) fn load(&self) -> Arc<Force> {
+        self.0.load_full()
     }
 
     /// The configuration now in force.

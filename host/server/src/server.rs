@@ -106,12 +106,21 @@ impl Server {
     /// # Errors
     /// What is wrong with it; nothing has changed then.
     pub async fn reload(&self, config: Config) -> anyhow::Result<()> {
-        let plugins = self.plugins.clone();
+        let (plugins, previous) = (self.plugins.clone(), self.in_force.load());
+        let for_restart = settings_for_restart(&previous.config, &config);
         let force = tokio::task::spawn_blocking(move || {
-            plugins.apply(wiring::specs(&config.global)).map_err(sentences)?;
-            Force::new(config, &plugins)
+            let applied = plugins.apply(wiring::specs(&config.global)).map_err(sentences);
+            let force = applied.and_then(|()| Force::new(config, &plugins, Some(&previous)));
+            if force.is_err() {
+                // The plugins, too, go back to what they were; what cannot is in the log of the plugin.
+                let _ = plugins.apply(wiring::specs(&previous.config.global));
+            }
+            force
         });
         let force = force.await.context("loading plugins")??;
+        if !for_restart.is_empty() {
+            tracing::warn!("these settings take effect at the next start: {}", for_restart.join(", "));
+        }
         let rules = force.rules.clone();
         self.gate.configure(&force.config);
         self.in_force.replace(force);
@@ -159,11 +168,35 @@ impl Server {
     }
 }
 
+/// Global settings that a reload puts in force. The others are read when the server starts.
+const LIVE: &[&str] = &[
+    "logLevel",
+    "writeQueueSize",
+    "authMethod",
+    "authInternalUsers",
+    "authOrder",
+    "authFallback",
+    "apiAllowOrigins",
+    "apiTrustedProxies",
+    "metricsAllowOrigins",
+    "metricsTrustedProxies",
+    "plugins",
+    "limits",
+];
+
+/// The global settings that differ and take effect at the next start only.
+fn settings_for_restart(old: &Config, new: &Config) -> Vec<String> {
+    let (old, new) = (old.global_json(), new.global_json());
+    let keys = new.as_object().into_iter().flatten();
+    let differ = keys.filter(|(key, value)| old.get(key) != Some(value) && !LIVE.contains(&key.as_str()));
+    differ.map(|(key, _)| key.clone()).collect()
+}
+
 async fn load(config: Config) -> anyhow::Result<(sandbox::Registry, Force)> {
     let loaded = tokio::task::spawn_blocking(move || {
         let state = config.global.state_directory.clone();
         let plugins = sandbox::Registry::new(Some(&state), wiring::specs(&config.global)).map_err(sentences)?;
-        let force = Force::new(config, &plugins)?;
+        let force = Force::new(config, &plugins, None)?;
         anyhow::Ok((plugins, force))
     });
     loaded.await.context("loading plugins")?

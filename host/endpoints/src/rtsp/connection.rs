@@ -70,6 +70,8 @@ struct Driver {
     crew: Option<Membership>,
     recording: Option<Recording>,
     next_report: Instant,
+    /// What the reader says that it lost, by media.
+    reported_lost: Vec<u64>,
     inbox: Option<(Address, Inbox)>,
 }
 
@@ -116,6 +118,7 @@ pub(super) async fn serve(
         crew: None,
         recording: None,
         next_report: now + REPORT_EVERY,
+        reported_lost: Vec::new(),
         inbox: None,
         shared,
         slot,
@@ -579,7 +582,7 @@ impl Driver {
             return recording.handle(now, media, rtcp, data).map_err(End::Stream);
         }
         if let (true, Some(session)) = (rtcp, &self.session) {
-            count_reports(&session.traffic, data);
+            count_reports(&session.traffic, data, media, &mut self.reported_lost);
         }
         Ok(())
     }
@@ -645,7 +648,7 @@ impl Driver {
         let (reason, code, why) = match end {
             End::Socket(error) => (CloseReason::Failed, "socket", error.to_string()),
             End::Hangup => (CloseReason::Ended, "hangup", "closed by the client".to_owned()),
-            End::Machine(reason) => (CloseReason::Timeout, self.shared.blame(self.remote.ip(), reason), reason.to_string()),
+            End::Machine(reason) => (CloseReason::Timeout, self.shared.blame(reason), reason.to_string()),
             End::Stream(reason) => (*reason, "stream", format!("stream over: {reason:?}")),
         };
         self.stop(reason);
@@ -669,14 +672,18 @@ enum Answer {
 }
 
 /// Losses that a reader reports (RFC 3550 section 6.4.1), and the reports themselves.
-fn count_reports(traffic: &Traffic, data: &Bytes) {
+fn count_reports(traffic: &Traffic, data: &Bytes, media: usize, lost_of_media: &mut Vec<u64>) {
     use wasmtx_protocol::rtp::rtcp::{Packet, parse};
     traffic.inbound_rtcp_packets.add(1);
     for packet in parse(data) {
         match packet {
             Ok(Packet::ReceiverReport(_, blocks) | Packet::SenderReport(_, blocks)) => {
                 let lost: u64 = blocks.iter().map(|block| u64::try_from(block.lost).unwrap_or(0)).sum();
-                traffic.outbound_rtp_packets_reported_lost.store(lost);
+                if lost_of_media.len() <= media {
+                    lost_of_media.resize(media + 1, 0);
+                }
+                lost_of_media[media] = lost;
+                traffic.outbound_rtp_packets_reported_lost.store(lost_of_media.iter().sum());
             }
             Ok(_) => {}
             Err(_) => traffic.inbound_rtcp_packets_in_error.add(1),

@@ -122,7 +122,7 @@ impl Shared {
     }
 
     /// Counts a connection that the machine closed, and names the reason for the log and the metric.
-    pub(super) fn blame(&self, _remote: IpAddr, reason: &Reason) -> &'static str {
+    pub(super) fn blame(&self, reason: &Reason) -> &'static str {
         let label = match reason {
             Reason::Malformed(_) => "malformed",
             Reason::FirstRequest => "first-request-timeout",

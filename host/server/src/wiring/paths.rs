@@ -11,15 +11,20 @@ use crate::config::{self, Config, Global, PathConf, SourceKind};
 /// The plugin chains of every entry of `paths`, by the entry's key.
 pub(crate) type PathChains = HashMap<String, Chains>;
 
-/// Makes the chains of every entry, each configuration checked by its plugin.
+/// Makes the chains of every entry, each configuration checked by its plugin; those that are `known` already stay.
 ///
 /// # Errors
 /// Everything that is wrong, a sentence each that begins with the entry.
-pub(crate) fn chains(config: &Config, registry: &Registry) -> Result<PathChains, Vec<String>> {
+pub(crate) fn chains(
+    config: &Config,
+    registry: &Registry,
+    known: impl Fn(&str) -> Option<Chains>,
+) -> Result<PathChains, Vec<String>> {
     let mut chains = PathChains::new();
     let mut problems = Vec::new();
     for entry in config.paths.entries() {
-        match registry.chains(&uses(&entry.conf.plugins)) {
+        let made = known(&entry.name).map_or_else(|| registry.chains(&uses(&entry.conf.plugins)), Ok);
+        match made {
             Ok(made) => {
                 chains.insert(entry.name.clone(), made);
             }
