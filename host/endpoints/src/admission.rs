@@ -46,7 +46,11 @@ impl Admission {
 
     /// A place for a connection, for as long as the slot lives; else why not, as a label.
     pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> Result<Slot, &'static str> {
-        let place = self.connections.clone().try_acquire_owned().map_err(|_| "connections")?;
+        let place = self
+            .connections
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| "connections")?;
         if !address.is_loopback() {
             let mut by_address = self.by_address.lock();
             let guests = by_address.entry(address).or_default();
@@ -59,7 +63,12 @@ impl Admission {
             guests.all += 1;
             guests.strangers += 1;
         }
-        Ok(Slot { admission: self.clone(), address, stranger: true, _place: place })
+        Ok(Slot {
+            admission: self.clone(),
+            address,
+            stranger: true,
+            _place: place,
+        })
     }
 
     /// A turn to shake hands; `None` when too many others do.
@@ -119,7 +128,12 @@ mod tests {
     use super::*;
 
     fn bounds() -> Bounds {
-        Bounds { connections: 100, per_address: 100, per_stranger: 100, handshakes: 1 }
+        Bounds {
+            connections: 100,
+            per_address: 100,
+            per_stranger: 100,
+            handshakes: 1,
+        }
     }
 
     fn address(text: &str) -> IpAddr {
@@ -128,10 +142,16 @@ mod tests {
 
     #[test]
     fn an_address_has_no_more_places_than_it_may_and_gets_them_back() {
-        let admission = Admission::new(Bounds { per_address: 2, ..bounds() });
+        let admission = Admission::new(Bounds {
+            per_address: 2,
+            ..bounds()
+        });
         let first = admission.admit(address("192.0.2.1")).unwrap();
         let _second = admission.admit(address("192.0.2.1")).unwrap();
-        assert_eq!(admission.admit(address("192.0.2.1")).unwrap_err(), "connections-per-address");
+        assert_eq!(
+            admission.admit(address("192.0.2.1")).unwrap_err(),
+            "connections-per-address"
+        );
         assert!(admission.admit(address("192.0.2.2")).is_ok());
         drop(first);
         assert!(admission.admit(address("192.0.2.1")).is_ok());
@@ -139,9 +159,15 @@ mod tests {
 
     #[test]
     fn strangers_have_fewer_places_than_those_who_were_let_in() {
-        let admission = Admission::new(Bounds { per_stranger: 1, ..bounds() });
+        let admission = Admission::new(Bounds {
+            per_stranger: 1,
+            ..bounds()
+        });
         let mut first = admission.admit(address("192.0.2.1")).unwrap();
-        assert_eq!(admission.admit(address("192.0.2.1")).unwrap_err(), "connections-before-login");
+        assert_eq!(
+            admission.admit(address("192.0.2.1")).unwrap_err(),
+            "connections-before-login"
+        );
         first.welcome();
         first.welcome();
         let second = admission.admit(address("192.0.2.1")).unwrap();
@@ -151,7 +177,12 @@ mod tests {
 
     #[test]
     fn only_the_bound_of_the_listener_holds_for_loopback() {
-        let admission = Admission::new(Bounds { connections: 3, per_address: 1, per_stranger: 1, handshakes: 1 });
+        let admission = Admission::new(Bounds {
+            connections: 3,
+            per_address: 1,
+            per_stranger: 1,
+            handshakes: 1,
+        });
         let slots: Vec<_> = (0..4).filter_map(|_| admission.admit(address("::1")).ok()).collect();
         assert_eq!(slots.len(), 3);
         assert_eq!(admission.admit(address("::1")).unwrap_err(), "connections");

@@ -1,8 +1,7 @@
 //! Listening sockets, and one clear sentence when an address cannot be had.
 
 use std::{
-    fmt,
-    io,
+    fmt, io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs},
 };
 
@@ -26,7 +25,12 @@ pub struct BindError {
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let BindError { key, address, source, holder } = self;
+        let BindError {
+            key,
+            address,
+            source,
+            holder,
+        } = self;
         match (source.kind(), holder) {
             (io::ErrorKind::AddrInUse, Some(holder)) => write!(f, "{key}: address {address} is in use by {holder}"),
             (io::ErrorKind::AddrInUse, None) => write!(f, "{key}: address {address} is in use by another program"),
@@ -84,11 +88,20 @@ fn open(
     table: &str,
     prepare: impl Fn(&Socket) -> io::Result<()>,
 ) -> Result<Socket, BindError> {
-    let candidates = resolve(address).map_err(|source| BindError { key, address: address.to_owned(), source, holder: None })?;
+    let candidates = resolve(address).map_err(|source| BindError {
+        key,
+        address: address.to_owned(),
+        source,
+        holder: None,
+    })?;
     let mut last = io::Error::new(io::ErrorKind::AddrNotAvailable, "the name has no address");
     for candidate in candidates {
         let attempt = || -> io::Result<Socket> {
-            let protocol = if kind == Type::STREAM { Protocol::TCP } else { Protocol::UDP };
+            let protocol = if kind == Type::STREAM {
+                Protocol::TCP
+            } else {
+                Protocol::UDP
+            };
             let socket = Socket::new(Domain::for_address(candidate), kind, Some(protocol))?;
             if candidate.is_ipv6() {
                 socket.set_only_v6(!candidate.ip().is_unspecified())?;
@@ -111,8 +124,13 @@ fn open(
 /// The addresses to try, best first.
 fn resolve(address: &str) -> io::Result<Vec<SocketAddr>> {
     if let Some(port) = address.strip_prefix(':') {
-        let port = port.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the port is not a number"))?;
-        return Ok(vec![(Ipv6Addr::UNSPECIFIED, port).into(), (Ipv4Addr::UNSPECIFIED, port).into()]);
+        let port = port
+            .parse()
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the port is not a number"))?;
+        return Ok(vec![
+            (Ipv6Addr::UNSPECIFIED, port).into(),
+            (Ipv4Addr::UNSPECIFIED, port).into(),
+        ]);
     }
     Ok(address.to_socket_addrs()?.collect())
 }
@@ -121,12 +139,19 @@ fn blame(key: &'static str, address: &str, table: &str, source: io::Error) -> Bi
     let in_use = source.kind() == io::ErrorKind::AddrInUse;
     let port = address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
     let holder = port.filter(|_| in_use).and_then(|port| holder(table, port));
-    BindError { key, address: address.to_owned(), source, holder }
+    BindError {
+        key,
+        address: address.to_owned(),
+        source,
+        holder,
+    }
 }
 
 /// The process that holds a port, by the tables of Linux (`proc(5)`, `/proc/net/tcp`). Needs the right to look at it.
 fn holder(table: &str, port: u16) -> Option<String> {
-    let inode = [table.to_owned(), format!("{table}6")].iter().find_map(|table| socket_inode(table, port))?;
+    let inode = [table.to_owned(), format!("{table}6")]
+        .iter()
+        .find_map(|table| socket_inode(table, port))?;
     let wanted = format!("socket:[{inode}]");
     std::fs::read_dir("/proc").ok()?.flatten().find_map(|process| {
         let pid: u32 = process.file_name().to_str()?.parse().ok()?;
@@ -145,7 +170,8 @@ fn socket_inode(table: &str, port: u16) -> Option<u64> {
     text.lines().skip(1).find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let local = fields.get(1)?.rsplit_once(':')?.1;
-        let matches = u16::from_str_radix(local, 16).ok()? == port && (table.starts_with("udp") || fields.get(3) == Some(&LISTEN));
+        let matches = u16::from_str_radix(local, 16).ok()? == port
+            && (table.starts_with("udp") || fields.get(3) == Some(&LISTEN));
         matches.then(|| fields.get(9)?.parse().ok()).flatten()
     })
 }
@@ -161,14 +187,19 @@ mod tests {
         let error = tcp("rtspAddress", &address).unwrap_err();
         let expected = format!("rtspAddress: address {address} is in use by ");
         assert!(error.to_string().starts_with(&expected), "{error}");
-        assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+        assert!(
+            error.to_string().contains(&format!("process {}", std::process::id())),
+            "{error}"
+        );
     }
 
     #[tokio::test]
     async fn without_a_host_both_families_are_served() {
         let listener = tcp("rtspAddress", ":0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+        tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+            .await
+            .unwrap();
     }
 
     #[tokio::test]

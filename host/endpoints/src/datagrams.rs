@@ -1,5 +1,8 @@
 //! Many datagrams to one peer with one system call.
-#![allow(unsafe_code, reason = "sendmmsg has no safe binding; decisions: datagram batches are a named unsafe module")]
+#![allow(
+    unsafe_code,
+    reason = "sendmmsg has no safe binding; decisions: datagram batches are a named unsafe module"
+)]
 
 use std::{io, net::SocketAddr, os::fd::AsRawFd};
 
@@ -19,16 +22,24 @@ pub(crate) async fn send_all(socket: &UdpSocket, peer: SocketAddr, datagrams: &[
     let mut rest = datagrams;
     while !rest.is_empty() {
         let batch = &rest[..rest.len().min(BATCH)];
-        let sent = socket.async_io(Interest::WRITABLE, || send_some(socket, &peer, batch)).await?;
+        let sent = socket
+            .async_io(Interest::WRITABLE, || send_some(socket, &peer, batch))
+            .await?;
         rest = &rest[sent.min(rest.len())..];
     }
     Ok(())
 }
 
 fn send_some(socket: &UdpSocket, peer: &SockAddr, batch: &[Bytes]) -> io::Result<usize> {
-    let mut parts: [libc::iovec; BATCH] = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; BATCH];
+    let mut parts: [libc::iovec; BATCH] = [libc::iovec {
+        iov_base: std::ptr::null_mut(),
+        iov_len: 0,
+    }; BATCH];
     for (part, datagram) in parts.iter_mut().zip(batch) {
-        *part = libc::iovec { iov_base: datagram.as_ptr().cast_mut().cast(), iov_len: datagram.len() };
+        *part = libc::iovec {
+            iov_base: datagram.as_ptr().cast_mut().cast(),
+            iov_len: datagram.len(),
+        };
     }
     let mut messages = parts.map(|_| {
         // SAFETY: all fields of `mmsghdr` are integers or pointers, for which zero is a valid value.
@@ -53,7 +64,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_batch_arrives_whole_and_in_order() {
-        let (from, to) = (UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        let (from, to) = (
+            UdpSocket::bind("127.0.0.1:0").await.unwrap(),
+            UdpSocket::bind("127.0.0.1:0").await.unwrap(),
+        );
         let datagrams: Vec<Bytes> = (0..150_u8).map(|n| Bytes::from(vec![n; usize::from(n) + 1])).collect();
         send_all(&from, to.local_addr().unwrap(), &datagrams).await.unwrap();
         let mut buf = [0; 512];

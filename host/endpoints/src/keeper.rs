@@ -358,7 +358,9 @@ fn variables(path: &Path, rtsp_port: u16) -> Variables {
         .with("RTSP_PORT", rtsp_port.to_string());
     let groups = path.groups();
     let numbered = groups.iter().zip(1..);
-    numbered.fold(variables, |variables, (group, number)| variables.with(format!("G{number}"), group))
+    numbered.fold(variables, |variables, (group, number)| {
+        variables.with(format!("G{number}"), group)
+    })
 }
 
 async fn close(running: Option<Running>) {

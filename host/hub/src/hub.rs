@@ -10,7 +10,10 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc;
 use wasmtx_media::{Tracks, WallClock};
 
-use crate::{Client, CloseReason, Path, PathName, Peer, Publication, Publisher, Reader, Refusal, Role, Rule, Rules, path::{Claim, Following}};
+use crate::{
+    Client, CloseReason, Path, PathName, Peer, Publication, Publisher, Reader, Refusal, Role, Rule, Rules,
+    path::{Claim, Following},
+};
 
 /// Why nobody can publish here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,7 +79,9 @@ pub(crate) struct Shared {
 
 impl std::fmt::Debug for Hub {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hub").field("paths", &self.0.paths.lock().len()).finish()
+        f.debug_struct("Hub")
+            .field("paths", &self.0.paths.lock().len())
+            .finish()
     }
 }
 
@@ -101,7 +106,10 @@ impl Hub {
         *self.0.rules.write() = rules.clone();
         let mut paths = self.0.paths.lock();
         paths.retain(|name, path| {
-            match rules.find(name).filter(|(rule, _)| rule.config.role == path.config().role) {
+            match rules
+                .find(name)
+                .filter(|(rule, _)| rule.config.role == path.config().role)
+            {
                 Some((rule, groups)) => {
                     path.reconfigure(Following::new(rule, groups));
                     !path.close_if_unused()
@@ -143,7 +151,10 @@ impl Hub {
     ///
     /// # Errors
     /// [`PublishError`]; nothing has changed then.
-    #[allow(clippy::too_many_arguments, reason = "the publication's facts; now first, the specific next")]
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the publication's facts; now first, the specific next"
+    )]
     pub fn publish(
         &self,
         now: Instant,
@@ -201,7 +212,13 @@ impl Hub {
             }
             return Ok((path, config.on_demand));
         }
-        let wanted = self.0.paths.lock().values().filter(|path| path.is_wanted_only()).count();
+        let wanted = self
+            .0
+            .paths
+            .lock()
+            .values()
+            .filter(|path| path.is_wanted_only())
+            .count();
         let path = self.0.find_or_create(now, name, |rule| match &rule.config.role {
             Role::Redirect(target) => Err(ReadError::Redirect(target.clone())),
             _ if !rule.config.on_demand => Err(ReadError::NotPublished),
@@ -251,7 +268,12 @@ impl Shared {
         rule: &Rule,
         groups: Vec<String>,
     ) -> Arc<Path> {
-        let path = Arc::new(Path::new(self.this.clone(), name.clone(), Following::new(rule, groups), now));
+        let path = Arc::new(Path::new(
+            self.this.clone(),
+            name.clone(),
+            Following::new(rule, groups),
+            now,
+        ));
         paths.insert(name.clone(), path.clone());
         // Nobody listens when the server has no keeper (tests): the path works all the same.
         let _ = self.created.send(path.clone());

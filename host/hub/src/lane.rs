@@ -39,16 +39,28 @@ impl<F: Form> Lane<F> {
             let ring = publication.ring().read();
             ring.newest_start().unwrap_or(ring.head())
         };
-        Lane { publication, made: Mutex::new(Made { form, first, wires: VecDeque::new() }) }
+        Lane {
+            publication,
+            made: Mutex::new(Made {
+                form,
+                first,
+                wires: VecDeque::new(),
+            }),
+        }
     }
 
     /// The wire forms of `entries` (consecutive or not, rising), appended to `out`. An entry that is older than the
     /// lane has none and is left out.
     pub fn wires(&self, entries: &[Arc<Entry>], out: &mut Vec<Arc<F::Wire>>) {
-        let (Some(last), mut made) = (entries.last(), self.made.lock()) else { return };
+        let (Some(last), mut made) = (entries.last(), self.made.lock()) else {
+            return;
+        };
         made.extend(&self.publication, last.index);
         for entry in entries {
-            let place = entry.index.checked_sub(made.first).and_then(|place| usize::try_from(place).ok());
+            let place = entry
+                .index
+                .checked_sub(made.first)
+                .and_then(|place| usize::try_from(place).ok());
             out.extend(place.and_then(|place| made.wires.get(place)).cloned());
         }
     }

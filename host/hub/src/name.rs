@@ -54,12 +54,16 @@ fn check_segment(segment: &str) -> Result<(), InvalidName> {
     if segment.starts_with('-') {
         return Err(InvalidName("a segment begins with '-'"));
     }
-    if !segment.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-')) {
+    if !segment
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+    {
         return Err(InvalidName("only letters, digits, '_', '-', '.' and '/' are allowed"));
     }
     let stem = segment.split('.').next().unwrap_or(segment).to_ascii_lowercase();
     let numbered = |prefix: &str| {
-        stem.strip_prefix(prefix).is_some_and(|n| n.len() == 1 && n.bytes().all(|b| (b'1'..=b'9').contains(&b)))
+        stem.strip_prefix(prefix)
+            .is_some_and(|n| n.len() == 1 && n.bytes().all(|b| (b'1'..=b'9').contains(&b)))
     };
     if matches!(stem.as_str(), "con" | "prn" | "aux" | "nul") || numbered("com") || numbered("lpt") {
         return Err(InvalidName("a segment is a reserved device name"));
@@ -85,7 +89,15 @@ mod tests {
 
     #[test]
     fn ordinary_names_are_accepted() {
-        for name in ["cam1", "a/b/c", "Cam_1.front-door", "x..y", "com", "com10", "1/2/3/4/5/6/7/8"] {
+        for name in [
+            "cam1",
+            "a/b/c",
+            "Cam_1.front-door",
+            "x..y",
+            "com",
+            "com10",
+            "1/2/3/4/5/6/7/8",
+        ] {
             assert_eq!(PathName::new(name).map(|n| n.to_string()), Ok(name.to_owned()));
         }
     }
@@ -94,8 +106,25 @@ mod tests {
     fn names_that_could_leave_a_directory_or_confuse_a_tool_are_refused() {
         let long = "a".repeat(256);
         for name in [
-            "", "/a", "a/", "a//b", ".", "..", "a/../b", "-rf", "a/-b", "a b", "a%2fb", "a\\b", "a\0", "ü", "nul", "Con.mp4",
-            "x/COM1", "1/2/3/4/5/6/7/8/9", &long,
+            "",
+            "/a",
+            "a/",
+            "a//b",
+            ".",
+            "..",
+            "a/../b",
+            "-rf",
+            "a/-b",
+            "a b",
+            "a%2fb",
+            "a\\b",
+            "a\0",
+            "ü",
+            "nul",
+            "Con.mp4",
+            "x/COM1",
+            "1/2/3/4/5/6/7/8/9",
+            &long,
         ] {
             assert!(PathName::new(name).is_err(), "{name:?}");
         }

@@ -67,7 +67,10 @@ pub struct Publication {
 
 impl std::fmt::Debug for Publication {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Publication").field("path", &self.path).field("generation", &self.generation).finish_non_exhaustive()
+        f.debug_struct("Publication")
+            .field("path", &self.path)
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
     }
 }
 
@@ -208,7 +211,12 @@ pub(crate) struct Seat {
 
 impl Seat {
     pub(crate) fn new(peer: Peer, client: Option<Arc<Client>>) -> Seat {
-        Seat { client, peer, lost: AtomicBool::new(false), reason: watch::Sender::new(None) }
+        Seat {
+            client,
+            peer,
+            lost: AtomicBool::new(false),
+            reason: watch::Sender::new(None),
+        }
     }
 
     fn is_lost(&self) -> bool {
@@ -270,7 +278,9 @@ pub struct Publisher {
 
 impl std::fmt::Debug for Publisher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Publisher").field("publication", &self.publication).finish_non_exhaustive()
+        f.debug_struct("Publisher")
+            .field("publication", &self.publication)
+            .finish_non_exhaustive()
     }
 }
 
@@ -289,7 +299,11 @@ impl Publisher {
             publication,
             numbers: opening.tracks.iter().map(|track| (track.id, 0)).collect(),
             awaits_key: continues.is_some() && opening.tracks.iter().any(has_keyframes),
-            timeline: Timeline { continues, shift: None, walls: Vec::new() },
+            timeline: Timeline {
+                continues,
+                shift: None,
+                walls: Vec::new(),
+            },
             opening,
             stage,
             stages_seen,
@@ -331,15 +345,23 @@ impl Publisher {
         frame.number = number.1;
         number.1 += 1;
         if self.awaits_key {
-            let is_video = self.opening.tracks.iter().any(|track| track.id == frame.track && has_keyframes(track));
+            let is_video = self
+                .opening
+                .tracks
+                .iter()
+                .any(|track| track.id == frame.track && has_keyframes(track));
             if !(is_video && frame.is_key()) {
                 return Ok(());
             }
             self.awaits_key = false;
             Ring::mark_discontinuity(&mut frame);
         }
-        self.timeline.place(&self.opening.tracks, wall, self.path.keeps_sender_clock(), &mut frame);
-        self.path.counters.inbound_bytes.fetch_add(frame.payload.len() as u64, Ordering::Relaxed);
+        self.timeline
+            .place(&self.opening.tracks, wall, self.path.keeps_sender_clock(), &mut frame);
+        self.path
+            .counters
+            .inbound_bytes
+            .fetch_add(frame.payload.len() as u64, Ordering::Relaxed);
 
         let Some(stage) = &mut self.stage else {
             self.publication.append(&self.seat, now, frame);
@@ -361,7 +383,13 @@ impl Publisher {
     fn restage(&mut self, now: Instant) -> Result<(), CloseReason> {
         self.stages_seen = self.path.stages_changed();
         let made = || -> Result<_, Refusal> {
-            let mut stage = self.path.config().stages.as_ref().map(|stages| stages.stage(&self.path.name)).transpose()?;
+            let mut stage = self
+                .path
+                .config()
+                .stages
+                .as_ref()
+                .map(|stages| stages.stage(&self.path.name))
+                .transpose()?;
             let shown = match &mut stage {
                 Some(stage) => stage.open(now, &self.opening)?,
                 None => self.opening.tracks.clone(),
@@ -398,7 +426,8 @@ impl Publisher {
     /// # Errors
     /// The stage refuses the new tracks; the publisher must stop.
     pub fn set_tracks(&mut self, now: Instant, tracks: Tracks) -> Result<(), Refusal> {
-        self.numbers.retain(|(id, _)| tracks.iter().any(|track| track.id == *id));
+        self.numbers
+            .retain(|(id, _)| tracks.iter().any(|track| track.id == *id));
         for track in tracks.iter() {
             if !self.numbers.iter().any(|(id, _)| *id == track.id) {
                 self.numbers.push((track.id, 0));
@@ -483,11 +512,17 @@ const WALL_DRIFT: u64 = 5_000_000;
 
 impl Timeline {
     fn place(&mut self, tracks: &Tracks, wall: WallClock, keep_sender_clock: bool, frame: &mut Frame) {
-        let Some(rate) = tracks.iter().find(|track| track.id == frame.track).map(|track| i128::from(track.clock_rate)) else {
+        let Some(rate) = tracks
+            .iter()
+            .find(|track| track.id == frame.track)
+            .map(|track| i128::from(track.clock_rate))
+        else {
             return;
         };
         if let Some(target) = self.continues {
-            let shift = *self.shift.get_or_insert_with(|| target - i128::from(frame.dts) * 1_000_000 / rate);
+            let shift = *self
+                .shift
+                .get_or_insert_with(|| target - i128::from(frame.dts) * 1_000_000 / rate);
             let ticks = i64::try_from(shift * rate / 1_000_000).unwrap_or(0);
             frame.pts = frame.pts.saturating_add(ticks);
             frame.dts = frame.dts.saturating_add(ticks);
@@ -513,7 +548,6 @@ impl Timeline {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use wasmtx_media::{Codec, Kind, Track};
@@ -522,7 +556,13 @@ mod tests {
 
     #[test]
     fn readers_that_left_are_forgotten_although_no_frame_comes() {
-        let tracks = Arc::from([Track { id: TrackId(0), kind: Kind::Video, codec: Codec::Vp8, clock_rate: 90_000, extra: Vec::new() }]);
+        let tracks = Arc::from([Track {
+            id: TrackId(0),
+            kind: Kind::Video,
+            codec: Codec::Vp8,
+            clock_rate: 90_000,
+            extra: Vec::new(),
+        }]);
         let path = PathName::new("cam1").unwrap();
         let publication = Publication::new(path, 1, WallClock(1), Limits::default(), tracks);
         let now = Instant::now();

@@ -39,10 +39,23 @@ pub enum Drained {
 }
 
 impl Reader {
-    pub(crate) fn new(path: Arc<Path>, id: ReaderId, publication: Arc<Publication>, now: Instant, start: ReaderStart) -> Reader {
+    pub(crate) fn new(
+        path: Arc<Path>,
+        id: ReaderId,
+        publication: Arc<Publication>,
+        now: Instant,
+        start: ReaderStart,
+    ) -> Reader {
         let news = publication.news();
         let (cursor, position) = publication.join(now, start == ReaderStart::Keyframe);
-        Reader { path, id, publication, cursor, position, news }
+        Reader {
+            path,
+            id,
+            publication,
+            cursor,
+            position,
+            news,
+        }
     }
 
     /// What is being read.
@@ -73,7 +86,10 @@ impl Reader {
         self.position.store(self.cursor.next, Ordering::Relaxed);
         if taken.lost > 0 {
             *lost += taken.lost;
-            self.path.counters.frames_discarded.fetch_add(taken.lost, Ordering::Relaxed);
+            self.path
+                .counters
+                .frames_discarded
+                .fetch_add(taken.lost, Ordering::Relaxed);
         }
         match (taken.at_head, ended) {
             (false, _) => Drained::More,

@@ -217,7 +217,14 @@ impl Ring {
 
         let index = self.head();
         self.bytes += frame.payload.len();
-        self.entries.push_back(Arc::new(Entry { index, at, frame, tracks: self.tracks.clone(), slot, starts_gop }));
+        self.entries.push_back(Arc::new(Entry {
+            index,
+            at,
+            frame,
+            tracks: self.tracks.clone(),
+            slot,
+            starts_gop,
+        }));
         if starts_gop {
             self.newest_start = Some(index);
         }
@@ -238,7 +245,9 @@ impl Ring {
 
     /// Whether the tail should be looked at. Where every frame starts a GOP (sound alone, M-JPEG) that is not with each.
     pub(crate) fn is_trim_due(&mut self, now: Instant) -> bool {
-        let due = self.trimmed.is_none_or(|last| now.saturating_duration_since(last) >= TRIM_EVERY);
+        let due = self
+            .trimmed
+            .is_none_or(|last| now.saturating_duration_since(last) >= TRIM_EVERY);
         if due {
             self.trimmed = Some(now);
         }
@@ -264,14 +273,24 @@ impl Ring {
     }
 
     fn all_video(&self) -> u64 {
-        self.slots.iter().take(MAX_TRACKS).enumerate().fold(0, |mask, (place, slot)| mask | (u64::from(slot.video) << place))
+        self.slots
+            .iter()
+            .take(MAX_TRACKS)
+            .enumerate()
+            .fold(0, |mask, (place, slot)| mask | (u64::from(slot.video) << place))
     }
 
     /// A cursor for a reader that joins now: at the newest GOP start when it is near enough, else at the live edge.
     pub(crate) fn join(&self, now: Instant, at_keyframe: bool) -> Cursor {
-        let start = self.newest_start.filter(|&index| at_keyframe && self.is_near(now, index));
+        let start = self
+            .newest_start
+            .filter(|&index| at_keyframe && self.is_near(now, index));
         let next = start.unwrap_or(self.head());
-        Cursor { next, waiting: self.all_video(), grace: self.head() - next }
+        Cursor {
+            next,
+            waiting: self.all_video(),
+            grace: self.head() - next,
+        }
     }
 
     fn is_near(&self, now: Instant, index: u64) -> bool {
@@ -280,13 +299,27 @@ impl Ring {
             return false;
         }
         let before = usize::try_from(index - self.first).unwrap_or(usize::MAX);
-        let bytes: usize = self.entries.iter().skip(before).map(|entry| entry.frame.payload.len()).sum();
+        let bytes: usize = self
+            .entries
+            .iter()
+            .skip(before)
+            .map(|entry| entry.frame.payload.len())
+            .sum();
         bytes <= self.limits.start_bytes
     }
 
     /// Gives the reader what it has not had, up to `max_frames` frames and about `max_bytes` bytes.
-    pub(crate) fn take(&self, cursor: &mut Cursor, max_frames: usize, max_bytes: usize, out: &mut Vec<Arc<Entry>>) -> Taken {
-        let mut taken = Taken { lost: self.catch_up(cursor), at_head: false };
+    pub(crate) fn take(
+        &self,
+        cursor: &mut Cursor,
+        max_frames: usize,
+        max_bytes: usize,
+        out: &mut Vec<Arc<Entry>>,
+    ) -> Taken {
+        let mut taken = Taken {
+            lost: self.catch_up(cursor),
+            at_head: false,
+        };
         let mut bytes = 0;
         while out.len() < max_frames && bytes < max_bytes {
             let Some(entry) = self.get(cursor.next) else {
@@ -312,7 +345,10 @@ impl Ring {
     /// frames it will not see.
     fn catch_up(&self, cursor: &mut Cursor) -> u64 {
         let overtaken = cursor.next < self.first;
-        let too_late = self.limits.max_lag.is_some_and(|max| self.head() - cursor.next > max.saturating_add(cursor.grace));
+        let too_late = self
+            .limits
+            .max_lag
+            .is_some_and(|max| self.head() - cursor.next > max.saturating_add(cursor.grace));
         if !overtaken && !too_late {
             return 0;
         }
@@ -342,9 +378,20 @@ impl Ring {
         for (offset, entry) in self.entries.iter().enumerate() {
             assert_eq!(entry.index, self.first + offset as u64, "indices are consecutive");
         }
-        let newest = self.entries.iter().rev().find(|entry| entry.starts_gop).map(|entry| entry.index);
-        assert_eq!(newest, self.newest_start, "the newest GOP start is the newest in the ring");
-        assert!(self.bytes <= self.limits.keep_bytes || self.entries.len() == 1, "the ring is bounded by bytes");
+        let newest = self
+            .entries
+            .iter()
+            .rev()
+            .find(|entry| entry.starts_gop)
+            .map(|entry| entry.index);
+        assert_eq!(
+            newest, self.newest_start,
+            "the newest GOP start is the newest in the ring"
+        );
+        assert!(
+            self.bytes <= self.limits.keep_bytes || self.entries.len() == 1,
+            "the ring is bounded by bytes"
+        );
     }
 }
 

@@ -12,7 +12,13 @@ const VIDEO: TrackId = TrackId(0);
 const AUDIO: TrackId = TrackId(1);
 
 fn tracks(video: bool, audio: bool) -> Tracks {
-    let track = |id, kind, codec, clock_rate| Track { id, kind, codec, clock_rate, extra: Vec::new() };
+    let track = |id, kind, codec, clock_rate| Track {
+        id,
+        kind,
+        codec,
+        clock_rate,
+        extra: Vec::new(),
+    };
     let video = video.then(|| track(VIDEO, Kind::Video, Codec::Vp8, 90_000));
     let audio = audio.then(|| track(AUDIO, Kind::Audio, Codec::Opus { channels: 2 }, 48_000));
     video.into_iter().chain(audio).collect()
@@ -38,7 +44,10 @@ struct Bench {
 
 impl Bench {
     fn new(limits: Limits, tracks: Tracks) -> Bench {
-        Bench { ring: Ring::new(limits, tracks), now: Instant::now() }
+        Bench {
+            ring: Ring::new(limits, tracks),
+            now: Instant::now(),
+        }
     }
 
     fn push(&mut self, track: TrackId, key: bool, size: usize) {
@@ -66,7 +75,10 @@ impl Bench {
 }
 
 fn limits(keep_bytes: usize) -> Limits {
-    Limits { keep_bytes, ..Limits::default() }
+    Limits {
+        keep_bytes,
+        ..Limits::default()
+    }
 }
 
 #[test]
@@ -88,7 +100,13 @@ fn a_reader_that_joins_live_waits_for_the_next_keyframe_and_has_audio_meanwhile(
 
 #[test]
 fn a_keyframe_that_is_too_old_is_no_start() {
-    let mut bench = Bench::new(Limits { start_age: Duration::from_secs(1), ..Limits::default() }, tracks(true, false));
+    let mut bench = Bench::new(
+        Limits {
+            start_age: Duration::from_secs(1),
+            ..Limits::default()
+        },
+        tracks(true, false),
+    );
     bench.play("K");
     bench.play(&"f".repeat(30));
     let mut cursor = bench.ring.join(bench.now, true);
@@ -119,10 +137,20 @@ fn a_reader_overtaken_within_an_endless_gop_waits_for_the_next_keyframe() {
 
 #[test]
 fn a_configured_lag_counts_from_where_the_reader_started() {
-    let mut bench = Bench::new(Limits { max_lag: Some(4), ..Limits::default() }, tracks(true, false));
+    let mut bench = Bench::new(
+        Limits {
+            max_lag: Some(4),
+            ..Limits::default()
+        },
+        tracks(true, false),
+    );
     bench.play("Kfffffff");
     let mut cursor = bench.ring.join(bench.now, true);
-    assert_eq!(bench.take(&mut cursor), ((0..8).collect(), 0), "the backlog at the start is not lag");
+    assert_eq!(
+        bench.take(&mut cursor),
+        ((0..8).collect(), 0),
+        "the backlog at the start is not lag"
+    );
     bench.play("fKfff");
     assert_eq!(bench.take(&mut cursor), (vec![9, 10, 11, 12], 1));
 }
@@ -146,7 +174,11 @@ fn one_frame_larger_than_the_bound_is_kept() {
     assert_eq!(bench.take(&mut cursor), (vec![0], 0));
     bench.push(VIDEO, true, 5_000);
     bench.push(VIDEO, false, 50);
-    assert_eq!(bench.take(&mut cursor), (vec![], 2), "the second keyframe had to make room");
+    assert_eq!(
+        bench.take(&mut cursor),
+        (vec![], 2),
+        "the second keyframe had to make room"
+    );
 }
 
 #[test]
@@ -162,7 +194,13 @@ fn any_audio_frame_starts_a_stream_without_pictures() {
 fn decoding_time_never_goes_back() {
     let mut bench = Bench::new(Limits::default(), tracks(true, false));
     for dts in [10, 5, 12] {
-        bench.ring.push(bench.now, Frame { dts, ..frame(VIDEO, true, 1) });
+        bench.ring.push(
+            bench.now,
+            Frame {
+                dts,
+                ..frame(VIDEO, true, 1)
+            },
+        );
     }
     let times: Vec<_> = (0..3).map(|index| bench.ring.get(index).unwrap().frame.dts).collect();
     assert_eq!(times, [10, 10, 12]);

@@ -44,11 +44,17 @@ impl Rule {
         let matcher = match key {
             "all" | "all_others" | "~^.*$" => Matcher::AllOthers,
             _ => match key.strip_prefix('~') {
-                Some(pattern) => Matcher::Pattern(Regex::new(pattern).map_err(|e| InvalidRule::Pattern(e.to_string()))?),
+                Some(pattern) => {
+                    Matcher::Pattern(Regex::new(pattern).map_err(|e| InvalidRule::Pattern(e.to_string()))?)
+                }
                 None => Matcher::Exact(PathName::new(key)?),
             },
         };
-        Ok(Rule { name: key.into(), matcher, config })
+        Ok(Rule {
+            name: key.into(),
+            matcher,
+            config,
+        })
     }
 
     /// The path's name when the entry stands for exactly one path.
@@ -87,7 +93,10 @@ impl Rules {
             Matcher::Exact(exact) => (exact == name).then(|| (rule, Vec::new())),
             Matcher::AllOthers => Some((rule, Vec::new())),
             Matcher::Pattern(pattern) => pattern.captures(name.as_str()).map(|captures| {
-                let groups = captures.iter().skip(1).map(|group| group.map_or(String::new(), |m| m.as_str().to_owned()));
+                let groups = captures
+                    .iter()
+                    .skip(1)
+                    .map(|group| group.map_or(String::new(), |m| m.as_str().to_owned()));
                 (rule, groups.collect())
             }),
         })
@@ -103,7 +112,9 @@ mod tests {
     }
 
     fn find(rules: &Rules, name: &str) -> Option<(String, Vec<String>)> {
-        rules.find(&PathName::new(name).unwrap()).map(|(rule, groups)| (rule.name.to_string(), groups))
+        rules
+            .find(&PathName::new(name).unwrap())
+            .map(|(rule, groups)| (rule.name.to_string(), groups))
     }
 
     #[test]

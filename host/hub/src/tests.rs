@@ -19,7 +19,13 @@ use crate::*;
 const VIDEO: TrackId = TrackId(0);
 
 fn tracks(codec: Codec) -> Tracks {
-    Arc::from([Track { id: VIDEO, kind: Kind::Video, codec, clock_rate: 90_000, extra: Vec::new() }])
+    Arc::from([Track {
+        id: VIDEO,
+        kind: Kind::Video,
+        codec,
+        clock_rate: 90_000,
+        extra: Vec::new(),
+    }])
 }
 
 fn frame(pts: i64, key: bool) -> Frame {
@@ -36,7 +42,10 @@ fn frame(pts: i64, key: bool) -> Frame {
 }
 
 fn peer() -> Peer {
-    Peer { kind: "rtspSession", id: Uuid::from_u128(1) }
+    Peer {
+        kind: "rtspSession",
+        id: Uuid::from_u128(1),
+    }
 }
 
 fn client() -> Arc<Client> {
@@ -72,7 +81,15 @@ impl House {
     }
 
     fn publish_tracks(&self, path: &str, tracks: Tracks) -> Result<Publisher, PublishError> {
-        self.hub.publish(self.now, WallClock(1), &name(path), peer(), Some(client()), None, tracks)
+        self.hub.publish(
+            self.now,
+            WallClock(1),
+            &name(path),
+            peer(),
+            Some(client()),
+            None,
+            tracks,
+        )
     }
 
     async fn read(&self, path: &str) -> Result<Reader, ReadError> {
@@ -81,11 +98,19 @@ impl House {
 }
 
 fn rules_of(rules: &[(&str, PathConfig)]) -> Rules {
-    Rules::new(rules.iter().map(|(key, config)| Rule::new(key, Arc::new(config.clone())).unwrap()).collect())
+    Rules::new(
+        rules
+            .iter()
+            .map(|(key, config)| Rule::new(key, Arc::new(config.clone())).unwrap())
+            .collect(),
+    )
 }
 
 fn open() -> PathConfig {
-    PathConfig { override_publisher: true, ..PathConfig::default() }
+    PathConfig {
+        override_publisher: true,
+        ..PathConfig::default()
+    }
 }
 
 fn drain(reader: &mut Reader) -> (Vec<i64>, Drained) {
@@ -132,13 +157,20 @@ async fn a_newcomer_with_the_same_tracks_takes_over_at_a_keyframe_and_readers_st
 
     house.now += Duration::from_secs(2);
     let mut second = house.publish("cam1").unwrap();
-    assert_eq!(first.push(house.now, WallClock(1), frame(93_000, false)), Err(CloseReason::Replaced));
+    assert_eq!(
+        first.push(house.now, WallClock(1), frame(93_000, false)),
+        Err(CloseReason::Replaced)
+    );
     assert_eq!(first.replaced().wait().await, CloseReason::Replaced);
     drop(first);
     second.push(house.now, WallClock(1), frame(5, false)).unwrap();
     second.push(house.now, WallClock(1), frame(10, true)).unwrap();
     second.push(house.now, WallClock(1), frame(3_010, false)).unwrap();
-    assert_eq!(drain(&mut reader), (vec![270_000, 273_000], Drained::Empty), "on the first one's clock, two seconds on");
+    assert_eq!(
+        drain(&mut reader),
+        (vec![270_000, 273_000], Drained::Empty),
+        "on the first one's clock, two seconds on"
+    );
 }
 
 #[tokio::test]
@@ -166,7 +198,11 @@ async fn changed_parameters_keep_readers_and_changed_codecs_do_not() {
     publisher.push(house.now, WallClock(1), frame(0, true)).unwrap();
     let (mut out, mut lost) = (Vec::new(), 0);
     assert_eq!(reader.drain(9, 9_000, &mut out, &mut lost), Drained::Empty);
-    assert_eq!(out[0].tracks, with_sps(b"new"), "the frame knows the parameters it needs");
+    assert_eq!(
+        out[0].tracks,
+        with_sps(b"new"),
+        "the frame knows the parameters it needs"
+    );
 
     publisher.set_tracks(house.now, tracks(Codec::Vp8)).unwrap();
     assert_eq!(drain(&mut reader).1, Drained::Ended(CloseReason::Replaced));
@@ -174,7 +210,13 @@ async fn changed_parameters_keep_readers_and_changed_codecs_do_not() {
 
 #[tokio::test]
 async fn max_readers_holds_and_a_leaver_makes_room() {
-    let house = House::new(&[("cam1", PathConfig { max_readers: 1, ..PathConfig::default() })]);
+    let house = House::new(&[(
+        "cam1",
+        PathConfig {
+            max_readers: 1,
+            ..PathConfig::default()
+        },
+    )]);
     let _publisher = house.publish("cam1").unwrap();
     let first = house.read("cam1").await.unwrap();
     assert_eq!(house.read("cam1").await.unwrap_err(), ReadError::TooManyReaders);
@@ -184,7 +226,13 @@ async fn max_readers_holds_and_a_leaver_makes_room() {
 
 #[tokio::test]
 async fn a_reader_waits_for_a_path_that_comes_on_demand() {
-    let house = House::new(&[("~^live/(.*)$", PathConfig { on_demand: true, ..open() })]);
+    let house = House::new(&[(
+        "~^live/(.*)$",
+        PathConfig {
+            on_demand: true,
+            ..open()
+        },
+    )]);
     let hub = house.hub.clone();
     let now = house.now;
     let reading = tokio::spawn(async move { hub.read(now, &name("live/a"), peer(), client()).await });
@@ -204,7 +252,13 @@ async fn a_reader_waits_for_a_path_that_comes_on_demand() {
 
 #[tokio::test]
 async fn who_waits_in_vain_is_sent_away_and_the_path_is_forgotten() {
-    let house = House::new(&[("all_others", PathConfig { on_demand: true, ..open() })]);
+    let house = House::new(&[(
+        "all_others",
+        PathConfig {
+            on_demand: true,
+            ..open()
+        },
+    )]);
     let hub = house.hub.clone();
     let now = house.now;
     let reading = tokio::spawn(async move { hub.read(now, &name("x"), peer(), client()).await });
@@ -225,7 +279,10 @@ async fn who_waits_in_vain_is_sent_away_and_the_path_is_forgotten() {
 async fn a_redirect_sends_readers_elsewhere_and_takes_no_publisher() {
     let role = Role::Redirect("rtsp://elsewhere/x".to_owned());
     let house = House::new(&[("cam1", PathConfig { role, ..open() })]);
-    assert_eq!(house.read("cam1").await.unwrap_err(), ReadError::Redirect("rtsp://elsewhere/x".to_owned()));
+    assert_eq!(
+        house.read("cam1").await.unwrap_err(),
+        ReadError::Redirect("rtsp://elsewhere/x".to_owned())
+    );
     assert_eq!(house.publish("cam1").unwrap_err(), PublishError::NotForPublishers);
 }
 
@@ -234,10 +291,22 @@ async fn a_reload_closes_only_paths_that_became_invalid() {
     let house = House::new(&[("cam1", open()), ("cam2", open())]);
     let mut kept = house.publish("cam1").unwrap();
     let mut gone = house.publish("cam2").unwrap();
-    house.hub.configure(house.now, rules_of(&[("cam1", PathConfig { max_readers: 3, ..open() })]));
+    house.hub.configure(
+        house.now,
+        rules_of(&[(
+            "cam1",
+            PathConfig {
+                max_readers: 3,
+                ..open()
+            },
+        )]),
+    );
     assert_eq!(kept.push(house.now, WallClock(1), frame(0, true)), Ok(()));
     assert_eq!(kept.path().config().max_readers, 3);
-    assert_eq!(gone.push(house.now, WallClock(1), frame(0, true)), Err(CloseReason::Reload));
+    assert_eq!(
+        gone.push(house.now, WallClock(1), frame(0, true)),
+        Err(CloseReason::Reload)
+    );
 }
 
 #[tokio::test]
@@ -246,7 +315,19 @@ async fn a_path_that_gets_or_loses_an_entry_of_its_own_goes_on_under_the_one_tha
     let mut publisher = house.publish("cam1").unwrap();
     let reader = house.read("cam1").await.unwrap();
     let path = house.hub.path(&name("cam1")).unwrap();
-    house.hub.configure(house.now, rules_of(&[("all_others", open()), ("cam1", PathConfig { max_readers: 3, ..open() })]));
+    house.hub.configure(
+        house.now,
+        rules_of(&[
+            ("all_others", open()),
+            (
+                "cam1",
+                PathConfig {
+                    max_readers: 3,
+                    ..open()
+                },
+            ),
+        ]),
+    );
     assert_eq!((&*path.rule(), path.config().max_readers), ("cam1", 3));
     assert_eq!(publisher.push(house.now, WallClock(1), frame(0, true)), Ok(()));
 
@@ -278,7 +359,13 @@ async fn a_publisher_dropped_without_a_word_takes_the_path_offline() {
 #[tokio::test]
 async fn a_newcomer_whose_video_has_no_known_keyframes_takes_over_at_once() {
     let house = House::new(&[("cam1", open())]);
-    let unknown = || tracks(Codec::Generic { payload_type: 96, rtpmap: "X-NEW/90000".to_owned(), fmtp: String::new() });
+    let unknown = || {
+        tracks(Codec::Generic {
+            payload_type: 96,
+            rtpmap: "X-NEW/90000".to_owned(),
+            fmtp: String::new(),
+        })
+    };
     let mut first = house.publish_tracks("cam1", unknown()).unwrap();
     first.push(house.now, WallClock(1), frame(0, false)).unwrap();
     let mut reader = house.read("cam1").await.unwrap();
@@ -296,9 +383,18 @@ struct Meddling {
 
 impl Meddling {
     fn house() -> (Arc<Meddling>, House) {
-        let meddling = Arc::new(Meddling { hub: OnceLock::new(), newcomers: Mutex::default() });
+        let meddling = Arc::new(Meddling {
+            hub: OnceLock::new(),
+            newcomers: Mutex::default(),
+        });
         let stages = Arc::new(Meddler(meddling.clone()));
-        let house = House::new(&[("all_others", PathConfig { stages: Some(stages), ..open() })]);
+        let house = House::new(&[(
+            "all_others",
+            PathConfig {
+                stages: Some(stages),
+                ..open()
+            },
+        )]);
         assert!(meddling.hub.set(house.hub.clone()).is_ok());
         (meddling, house)
     }
@@ -341,7 +437,10 @@ async fn a_path_is_not_forgotten_while_somebody_is_about_to_publish_on_it() {
     let publisher = house.publish("cam1").unwrap();
     drop(publisher);
     assert!(house.hub.path(&name("cam1")).is_none(), "nobody uses it any more");
-    assert_eq!(house.publish_tracks("cam1", Arc::from([])).unwrap_err(), PublishError::Tracks);
+    assert_eq!(
+        house.publish_tracks("cam1", Arc::from([])).unwrap_err(),
+        PublishError::Tracks
+    );
     assert!(house.hub.path(&name("cam1")).is_none(), "nobody came to use it");
 }
 
@@ -385,12 +484,21 @@ impl Stages for Twice {
 
 #[tokio::test]
 async fn a_stage_decides_what_readers_see_and_may_close_the_stream() {
-    let house = House::new(&[("cam1", PathConfig { stages: Some(Arc::new(Twice)), ..open() })]);
+    let house = House::new(&[(
+        "cam1",
+        PathConfig {
+            stages: Some(Arc::new(Twice)),
+            ..open()
+        },
+    )]);
     let mut publisher = house.publish("cam1").unwrap();
     let mut reader = house.read("cam1").await.unwrap();
     publisher.push(house.now, WallClock(1), frame(1, true)).unwrap();
     assert_eq!(drain(&mut reader).0, [1, 1]);
-    assert_eq!(publisher.push(house.now, WallClock(1), frame(13, true)), Err(CloseReason::Kicked));
+    assert_eq!(
+        publisher.push(house.now, WallClock(1), frame(13, true)),
+        Err(CloseReason::Kicked)
+    );
     assert_eq!(publisher.path().closed_by_stage().as_deref(), Some("unlucky"));
     publisher.close(house.now, CloseReason::Ended);
     assert_eq!(drain(&mut reader), (vec![99], Drained::Ended(CloseReason::Ended)));
@@ -402,12 +510,19 @@ async fn another_chain_takes_over_a_running_stream_before_the_next_frame() {
     let mut publisher = house.publish("cam1").unwrap();
     let mut reader = house.read("cam1").await.unwrap();
     publisher.push(house.now, WallClock(1), frame(1, true)).unwrap();
-    let doubled = PathConfig { stages: Some(Arc::new(Twice)), ..open() };
+    let doubled = PathConfig {
+        stages: Some(Arc::new(Twice)),
+        ..open()
+    };
     house.hub.configure(house.now, rules_of(&[("cam1", doubled)]));
     publisher.push(house.now, WallClock(1), frame(2, false)).unwrap();
     house.hub.configure(house.now, rules_of(&[("cam1", open())]));
     publisher.push(house.now, WallClock(1), frame(3, false)).unwrap();
-    assert_eq!(drain(&mut reader), (vec![1, 2, 2, 99, 3], Drained::Empty), "what the old chain held comes first");
+    assert_eq!(
+        drain(&mut reader),
+        (vec![1, 2, 2, 99, 3], Drained::Empty),
+        "what the old chain held comes first"
+    );
 }
 
 struct Spelled(Arc<AtomicUsize>);

@@ -29,17 +29,25 @@ impl Force {
     /// Everything that is wrong with the chains, else the first other thing.
     pub(crate) fn new(config: Config, plugins: &Registry, previous: Option<&Force>) -> anyhow::Result<Force> {
         let known = |name: &str| previous?.chain_like(&config, name);
-        let chains = wiring::chains(&config, plugins, known).map_err(|problems| anyhow::anyhow!(problems.join("\n")))?;
+        let chains =
+            wiring::chains(&config, plugins, known).map_err(|problems| anyhow::anyhow!(problems.join("\n")))?;
         let rules = wiring::rules(&config, &chains)?;
         let plans = wiring::plans(&config)?;
-        Ok(Force { config: Arc::new(config), rules, chains, plans })
+        Ok(Force {
+            config: Arc::new(config),
+            rules,
+            chains,
+            plans,
+        })
     }
 
     /// The chains of an entry, if `config` says the same about them.
     fn chain_like(&self, config: &Config, name: &str) -> Option<Chains> {
         let same_list = self.config.paths.get(name)?.conf.plugins == config.paths.get(name)?.conf.plugins;
         let same_names = self.config.global.plugins.keys().eq(config.global.plugins.keys());
-        (same_list && same_names).then(|| self.chains.get(name).cloned()).flatten()
+        (same_list && same_names)
+            .then(|| self.chains.get(name).cloned())
+            .flatten()
     }
 }
 

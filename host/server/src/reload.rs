@@ -35,7 +35,12 @@ impl FileWatch {
         })?;
         watcher.watch(&directory, RecursiveMode::NonRecursive)?;
         let last = digest(&file);
-        Ok(FileWatch { file, last, changes, _watcher: watcher })
+        Ok(FileWatch {
+            file,
+            last,
+            changes,
+            _watcher: watcher,
+        })
     }
 
     /// The file, absolute.

@@ -15,7 +15,10 @@ use crate::{
 pub fn announce(config: &Config) {
     match &config.file {
         Some(file) => tracing::info!("wasmtx {}, configuration from {}", cli::VERSION, file.display()),
-        None => tracing::info!("wasmtx {}, no configuration file: defaults, and no path is configured", cli::VERSION),
+        None => tracing::info!(
+            "wasmtx {}, no configuration file: defaults, and no path is configured",
+            cli::VERSION
+        ),
     }
     for warning in &config.warnings {
         tracing::warn!("{warning}");
@@ -82,7 +85,9 @@ impl Signals {
 
 fn watch(config: &Config) -> Option<FileWatch> {
     let file = config.file.as_ref()?;
-    FileWatch::new(file).map_err(|error| tracing::warn!("changes of {} are not noticed: {error:#}", file.display())).ok()
+    FileWatch::new(file)
+        .map_err(|error| tracing::warn!("changes of {} are not noticed: {error:#}", file.display()))
+        .ok()
 }
 
 async fn changed(watch: &mut Option<FileWatch>) {

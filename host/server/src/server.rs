@@ -63,7 +63,10 @@ impl Server {
     pub async fn start(config: Config, log: Option<Logs>) -> anyhow::Result<Server> {
         let (plugins, force) = load(config).await?;
         let config = force.config.clone();
-        let watch = plugins.watch().map_err(|error| tracing::warn!("plugins are not watched: {error}")).ok();
+        let watch = plugins
+            .watch()
+            .map_err(|error| tracing::warn!("plugins are not watched: {error}"))
+            .ok();
 
         let (hub, births) = Hub::new();
         let rules = force.rules.clone();
@@ -73,10 +76,16 @@ impl Server {
         let window = Window::bind(&config.global)?;
         let (rtsp, mut listeners) = start_rtsp(&config, &hub, &gate, &sessions)?;
         listeners.extend(window.listeners());
-        let rtsp_port = rtsp.as_ref().and_then(|rtsp| rtsp.address).map_or(0, |address| address.port());
+        let rtsp_port = rtsp
+            .as_ref()
+            .and_then(|rtsp| rtsp.address)
+            .map_or(0, |address| address.port());
 
         let limits = &config.global.limits;
-        let commands = hooks::Limits { commands: limits.commands.try_into()?, ..hooks::Limits::default() };
+        let commands = hooks::Limits {
+            commands: limits.commands.try_into()?,
+            ..hooks::Limits::default()
+        };
         let puller = Puller::new(hub.clone(), limits.starting_sources.try_into()?);
         let keeper = Keeper::spawn(births, in_force.clone(), Runner::new(commands), puller, rtsp_port);
         // Paths come to life last: their sources and commands find the listeners there.
@@ -97,7 +106,19 @@ impl Server {
         for Listener { key, address } in &listeners {
             tracing::info!("listening: {key} {address}");
         }
-        Ok(Server { started, hub, plugins, watch, in_force, keeper, rtsp, sessions, gate, window, listeners })
+        Ok(Server {
+            started,
+            hub,
+            plugins,
+            watch,
+            in_force,
+            keeper,
+            rtsp,
+            sessions,
+            gate,
+            window,
+            listeners,
+        })
     }
 
     /// Puts another configuration in force. Nobody is disconnected whose own path did not become invalid; addresses and
@@ -119,7 +140,10 @@ impl Server {
         });
         let force = force.await.context("loading plugins")??;
         if !for_restart.is_empty() {
-            tracing::warn!("these settings take effect at the next start: {}", for_restart.join(", "));
+            tracing::warn!(
+                "these settings take effect at the next start: {}",
+                for_restart.join(", ")
+            );
         }
         let rules = force.rules.clone();
         self.gate.configure(&force.config);
@@ -213,14 +237,26 @@ fn start_rtsp(
         return Ok((None, Vec::new()));
     }
     let encrypts = global.rtsp_encryption.allows_tls();
-    let identity = encrypts.then(|| wiring::identity_of(&global.rtsp_server_key, &global.rtsp_server_cert)).transpose()?;
+    let identity = encrypts
+        .then(|| wiring::identity_of(&global.rtsp_server_key, &global.rtsp_server_cert))
+        .transpose()?;
     let settings = wiring::rtsp(global, identity.as_ref())?;
     let server = rtsp::Server::start(settings, hub.clone(), gate.clone(), sessions.clone())?;
-    let datagrams = server.datagram_addresses.map(|[rtp, rtcp]| [("rtpAddress", rtp), ("rtcpAddress", rtcp)]);
-    let streams = [("rtspAddress", server.address), ("rtspsAddress", server.encrypted_address)];
+    let datagrams = server
+        .datagram_addresses
+        .map(|[rtp, rtcp]| [("rtpAddress", rtp), ("rtcpAddress", rtcp)]);
+    let streams = [
+        ("rtspAddress", server.address),
+        ("rtspsAddress", server.encrypted_address),
+    ];
     let streams = streams.into_iter().filter_map(|(key, address)| Some((key, address?)));
     let bound = streams.chain(datagrams.into_iter().flatten());
-    let listeners = bound.map(|(key, address)| Listener { key, address: address.to_string() }).collect();
+    let listeners = bound
+        .map(|(key, address)| Listener {
+            key,
+            address: address.to_string(),
+        })
+        .collect();
     Ok((Some(server), listeners))
 }
 

@@ -34,11 +34,24 @@ impl Window {
     pub(crate) fn bind(global: &Global) -> anyhow::Result<Window> {
         let api = || {
             let pair = (global.api_server_key.as_path(), global.api_server_cert.as_path());
-            listen(global, "apiAddress", &global.api_address, global.api_encryption.then_some(pair))
+            listen(
+                global,
+                "apiAddress",
+                &global.api_address,
+                global.api_encryption.then_some(pair),
+            )
         };
         let metrics = || {
-            let pair = (global.metrics_server_key.as_path(), global.metrics_server_cert.as_path());
-            listen(global, "metricsAddress", &global.metrics_address, global.metrics_encryption.then_some(pair))
+            let pair = (
+                global.metrics_server_key.as_path(),
+                global.metrics_server_cert.as_path(),
+            );
+            listen(
+                global,
+                "metricsAddress",
+                &global.metrics_address,
+                global.metrics_encryption.then_some(pair),
+            )
         };
         Ok(Window {
             api: global.api.then(api).transpose()?,
@@ -49,15 +62,29 @@ impl Window {
     /// The bound addresses.
     pub(crate) fn listeners(&self) -> Vec<Listener> {
         let servers = [("apiAddress", &self.api), ("metricsAddress", &self.metrics)];
-        let bound = servers.into_iter().filter_map(|(key, server)| Some((key, server.as_ref()?.local_address())));
+        let bound = servers
+            .into_iter()
+            .filter_map(|(key, server)| Some((key, server.as_ref()?.local_address())));
         bound.map(|(key, address)| Listener { key, address }).collect()
     }
 
     /// Serves both.
-    pub(crate) fn open(self, view: Arc<View>, gate: Arc<Gate>, log_dropped: Arc<dyn Fn() -> u64 + Send + Sync>) -> Open {
+    pub(crate) fn open(
+        self,
+        view: Arc<View>,
+        gate: Arc<Gate>,
+        log_dropped: Arc<dyn Fn() -> u64 + Send + Sync>,
+    ) -> Open {
         let named = [("api", &self.api), ("metrics", &self.metrics)];
-        let refused = named.into_iter().filter_map(|(name, server)| Some((name, server.as_ref()?.refused()))).collect();
-        let counters = Counters { gate: gate.clone(), http: refused, log_dropped };
+        let refused = named
+            .into_iter()
+            .filter_map(|(name, server)| Some((name, server.as_ref()?.refused())))
+            .collect();
+        let counters = Counters {
+            gate: gate.clone(),
+            http: refused,
+            log_dropped,
+        };
         let stop = watch::Sender::new(false);
         let mut servers = JoinSet::new();
         if let Some(server) = self.api {
@@ -79,9 +106,18 @@ impl Open {
 }
 
 /// Binds one server, with TLS when a key and a certificate are given.
-fn listen(global: &Global, key: &'static str, address: &Address, pair: Option<(&Path, &Path)>) -> anyhow::Result<http::Server> {
-    let identity = pair.map(|(key, certificate)| wiring::identity_of(key, certificate)).transpose()?;
-    let tls = identity.map(|identity| identity.server_config(http::PROTOCOLS)).transpose()?;
+fn listen(
+    global: &Global,
+    key: &'static str,
+    address: &Address,
+    pair: Option<(&Path, &Path)>,
+) -> anyhow::Result<http::Server> {
+    let identity = pair
+        .map(|(key, certificate)| wiring::identity_of(key, certificate))
+        .transpose()?;
+    let tls = identity
+        .map(|identity| identity.server_config(http::PROTOCOLS))
+        .transpose()?;
     Ok(http::Server::bind(key, address.as_str(), limits(global), tls)?)
 }
 

@@ -15,7 +15,10 @@ pub(super) struct RtspProof {
 impl RtspProof {
     pub(super) fn new(credentials: Option<Credentials>, query: &str) -> Arc<RtspProof> {
         let token = url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "jwt" || key == "token");
-        Arc::new(RtspProof { credentials, token: token.map(|(_, value)| value.into_owned()) })
+        Arc::new(RtspProof {
+            credentials,
+            token: token.map(|(_, value)| value.into_owned()),
+        })
     }
 }
 
@@ -29,7 +32,9 @@ impl Proof for RtspProof {
     }
 
     fn matches(&self, user: &str, secret: &str) -> bool {
-        self.credentials.as_ref().is_some_and(|credentials| credentials.matches(user, secret))
+        self.credentials
+            .as_ref()
+            .is_some_and(|credentials| credentials.matches(user, secret))
     }
 
     fn password(&self) -> Option<&str> {

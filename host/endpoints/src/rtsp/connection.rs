@@ -10,7 +10,9 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
-use wasmtx_hub::{Access, Action, Client, CloseReason, Decision, Denial, PathName, Peer, Permit, Protocol, Publication, ReadError};
+use wasmtx_hub::{
+    Access, Action, Client, CloseReason, Decision, Denial, PathName, Peer, Permit, Protocol, Publication, ReadError,
+};
 use wasmtx_protocol::{
     rtp::{Delivery, Format},
     rtsp::{
@@ -160,7 +162,8 @@ impl Driver {
             }
             let mut ended = None;
             if outgoing.is_empty()
-                && let (Some(playing), Some(session)) = (self.playing.as_mut().filter(|playing| playing.is_due()), &self.session)
+                && let (Some(playing), Some(session)) =
+                    (self.playing.as_mut().filter(|playing| playing.is_due()), &self.session)
             {
                 match playing.fill(now, &self.ways, &mut outgoing, &session.traffic).await {
                     Ok(reason) => ended = reason,
@@ -190,7 +193,10 @@ impl Driver {
             let stall = stalled_since.map(|since| since + self.shared.write_timeout);
             let recording = self.recording.as_ref().and_then(Recording::deadline);
             let expiry = self.allowed.as_ref().and_then(|allowed| allowed.until);
-            let deadline = [stall, recording, expiry].into_iter().flatten().fold(machine_deadline, Instant::min);
+            let deadline = [stall, recording, expiry]
+                .into_iter()
+                .flatten()
+                .fold(machine_deadline, Instant::min);
             if timer.deadline() != deadline.into() {
                 timer.as_mut().reset(deadline.into());
             }
@@ -258,7 +264,9 @@ impl Driver {
 
     /// Lets a crew write for a reader whose medias all travel inside an unencrypted connection.
     fn join_crew(&mut self, stream: &mut Stream, outgoing: &mut Outgoing) {
-        let (Some(publication), Some(lane), Some(session)) = (&self.publication, &self.lane, &self.session) else { return };
+        let (Some(publication), Some(lane), Some(session)) = (&self.publication, &self.lane, &self.session) else {
+            return;
+        };
         if self.playing.is_none() {
             return;
         }
@@ -267,7 +275,9 @@ impl Driver {
             Some(Way::Udp(_)) => None,
             None => Some(None),
         };
-        let Some(ways) = self.ways.iter().map(tcp).collect::<Option<Ways>>() else { return };
+        let Some(ways) = self.ways.iter().map(tcp).collect::<Option<Ways>>() else {
+            return;
+        };
         let Some(writer) = stream.lend() else { return };
         let Some(playing) = self.playing.take() else { return };
         let hand = Hand {
@@ -340,7 +350,8 @@ impl Driver {
 
     /// Asks the gate, unless it has answered the same question on this connection.
     async fn allow(&mut self, action: Action, ask: Ask) -> Result<PathName, Answer> {
-        let same = |allowed: &&Allowed| allowed.action == action && allowed.asked == ask.path && allowed.query == ask.query;
+        let same =
+            |allowed: &&Allowed| allowed.action == action && allowed.asked == ask.path && allowed.query == ask.query;
         if let Some(allowed) = self.allowed.as_ref().filter(same) {
             return Ok(allowed.path.clone());
         }
@@ -354,8 +365,13 @@ impl Driver {
             extra: vec![("port".to_owned(), self.remote.port().to_string())],
         });
         let proof = RtspProof::new(ask.credentials, &ask.query);
-        let access =
-            Access { action, path: Some(path.clone()), client: client.clone(), encrypted: self.encrypted, proof: proof.clone() };
+        let access = Access {
+            action,
+            path: Some(path.clone()),
+            client: client.clone(),
+            encrypted: self.encrypted,
+            proof: proof.clone(),
+        };
         let permit = match self.shared.gate.check(&access).await {
             Decision::Allow(permit) => permit,
             Decision::Deny(denial) => {
@@ -364,23 +380,44 @@ impl Driver {
                     tracing::warn!(conn = %self.conn.id, remote = %self.remote, %path, code = "denied", ?denial, "[RTSP] access refused");
                 }
                 let challenge = denial == Denial::Credentials;
-                return Err(if challenge { Answer::Challenge } else { Answer::Reject(denied(denial)) });
+                return Err(if challenge {
+                    Answer::Challenge
+                } else {
+                    Answer::Reject(denied(denial))
+                });
             }
         };
         self.slot.welcome();
-        let Permit { identity, lasts, path: rewritten, tags, .. } = permit;
+        let Permit {
+            identity,
+            lasts,
+            path: rewritten,
+            tags,
+            ..
+        } = permit;
         let mut until = lasts.and_then(|lasts| Instant::now().checked_add(lasts));
         if self.session.is_some() {
             // A further question on the way (another path's DESCRIBE) makes the session neither longer nor another's.
-            until = until.into_iter().chain(self.allowed.as_ref().and_then(|allowed| allowed.until)).min();
+            until = until
+                .into_iter()
+                .chain(self.allowed.as_ref().and_then(|allowed| allowed.until))
+                .min();
         } else {
             let mut client = Arc::unwrap_or_clone(client);
             client.extra.extend(tags);
-            client.extra.extend(identity.map(|identity| ("user".to_owned(), identity)));
+            client
+                .extra
+                .extend(identity.map(|identity| ("user".to_owned(), identity)));
             self.client = Some(Arc::new(client));
         }
         let path = rewritten.unwrap_or(path);
-        self.allowed = Some(Allowed { action, asked: ask.path, query: ask.query, path: path.clone(), until });
+        self.allowed = Some(Allowed {
+            action,
+            asked: ask.path,
+            query: ask.query,
+            path: path.clone(),
+            until,
+        });
         Ok(path)
     }
 
@@ -418,7 +455,8 @@ impl Driver {
         match described {
             Ok(publication) => {
                 let formats = Format::of_all(&publication.tracks());
-                self.machine.accept_describe(&sdp::Session::describe(publication.path.as_str(), formats));
+                self.machine
+                    .accept_describe(&sdp::Session::describe(publication.path.as_str(), formats));
             }
             Err(answer) => self.answer(answer),
         }
@@ -437,7 +475,11 @@ impl Driver {
         if !self.shared.hub.is_configured(&path) {
             return self.answer(Answer::Reject(Status::NOT_FOUND));
         }
-        let occupied = self.shared.hub.path(&path).filter(|path| path.source().is_some() && !path.config().override_publisher);
+        let occupied = self
+            .shared
+            .hub
+            .path(&path)
+            .filter(|path| path.source().is_some() && !path.config().override_publisher);
         if occupied.is_some() {
             tracing::warn!(conn = %self.conn.id, %path, "[RTSP] somebody is already publishing on this path");
             return self.answer(Answer::Reject(Status::FORBIDDEN));
@@ -457,9 +499,10 @@ impl Driver {
         let choice = setup.offers.iter().find_map(|offer| match (*offer, &ports) {
             (Offer::Tcp, _) if transports.tcp => Some(Choice::Tcp),
             // Datagrams beside an encrypted connection would show what it hides.
-            (Offer::Udp { .. }, Some((_, (rtp, rtcp)))) if transports.udp && !self.encrypted => {
-                Some(Choice::Udp { server_rtp: *rtp, server_rtcp: *rtcp })
-            }
+            (Offer::Udp { .. }, Some((_, (rtp, rtcp)))) if transports.udp && !self.encrypted => Some(Choice::Udp {
+                server_rtp: *rtp,
+                server_rtcp: *rtcp,
+            }),
             _ => None,
         });
         let Some(choice) = choice else {
@@ -500,7 +543,11 @@ impl Driver {
         let path = self.allow(Action::Read, ask).await?;
         let has_media = |publication: &Publication| media < publication.tracks().len();
         if let Some(publication) = &self.publication {
-            return if has_media(publication) { Ok(()) } else { Err(Answer::Reject(Status::NOT_FOUND)) };
+            return if has_media(publication) {
+                Ok(())
+            } else {
+                Err(Answer::Reject(Status::NOT_FOUND))
+            };
         }
         let described = self.shared.hub.describe(Instant::now(), &path, &query).await;
         let publication = described.map_err(|error| self.refuse_reading(&path, &error))?;
@@ -519,7 +566,10 @@ impl Driver {
             return self.answer(Answer::Reject(Status::METHOD_NOT_VALID_IN_THIS_STATE));
         };
         let now = Instant::now();
-        let peer = Peer { kind: self.shared.kind(self.encrypted), id: session.id };
+        let peer = Peer {
+            kind: self.shared.kind(self.encrypted),
+            id: session.id,
+        };
         let reader = match self.shared.hub.read(now, &publication.path, peer, client.clone()).await {
             Ok(reader) => reader,
             Err(error) => {
@@ -546,15 +596,32 @@ impl Driver {
         let (Some(announced), Some(allowed), Some(session)) = (&self.announced, &self.allowed, &self.session) else {
             return self.answer(Answer::Reject(Status::METHOD_NOT_VALID_IN_THIS_STATE));
         };
-        let set_up: Vec<usize> = (0..self.ways.len()).filter(|media| self.ways[*media].is_some()).collect();
+        let set_up: Vec<usize> = (0..self.ways.len())
+            .filter(|media| self.ways[*media].is_some())
+            .collect();
         let tracks = announced.tracks(&set_up);
         let codecs: Vec<&str> = tracks.iter().map(|track| track.codec.name()).collect();
-        let peer = Peer { kind: self.shared.kind(self.encrypted), id: session.id };
+        let peer = Peer {
+            kind: self.shared.kind(self.encrypted),
+            id: session.id,
+        };
         let now = Instant::now();
-        match self.shared.hub.publish(now, wall_clock(), &allowed.path, peer, self.client.clone(), None, tracks.clone()) {
+        match self.shared.hub.publish(
+            now,
+            wall_clock(),
+            &allowed.path,
+            peer,
+            self.client.clone(),
+            None,
+            tracks.clone(),
+        ) {
             Ok(publisher) => {
                 let over_udp = self.ways.iter().flatten().any(|way| matches!(way, Way::Udp(_)));
-                let delivery = if over_udp { Delivery::Datagrams } else { Delivery::Ordered };
+                let delivery = if over_udp {
+                    Delivery::Datagrams
+                } else {
+                    Delivery::Ordered
+                };
                 tracing::info!(conn = %self.conn.id, path = %allowed.path, session = %session.id, tracks = codecs.join(", "), "[RTSP] session is publishing");
                 self.recording = Some(Recording::new(publisher, announced, &set_up, delivery, rand::random));
                 self.machine.accept_record();
@@ -589,7 +656,9 @@ impl Driver {
 
     /// Receiver reports to a publisher, and the counters that go with them.
     async fn report(&mut self, now: Instant, outgoing: &mut Outgoing) -> io::Result<()> {
-        let (Some(recording), Some(session)) = (&mut self.recording, &self.session) else { return Ok(()) };
+        let (Some(recording), Some(session)) = (&mut self.recording, &self.session) else {
+            return Ok(());
+        };
         recording.count(&session.traffic);
         if now < self.next_report {
             return Ok(());
@@ -606,7 +675,11 @@ impl Driver {
 
     fn open_session(&mut self, path: &PathName, query: &str) {
         let Some(client) = &self.client else { return };
-        let user = client.extra.iter().find(|(key, _)| key == "user").map_or("", |(_, user)| user);
+        let user = client
+            .extra
+            .iter()
+            .find(|(key, _)| key == "user")
+            .map_or("", |(_, user)| user);
         let details = Details {
             state: State::Idle,
             path: path.to_string(),
@@ -644,7 +717,11 @@ impl Driver {
     }
 
     fn finish(&mut self, end: &End) {
-        let path = self.allowed.as_ref().map(|allowed| allowed.path.to_string()).unwrap_or_default();
+        let path = self
+            .allowed
+            .as_ref()
+            .map(|allowed| allowed.path.to_string())
+            .unwrap_or_default();
         let (reason, code, why) = match end {
             End::Socket(error) => (CloseReason::Failed, "socket", error.to_string()),
             End::Hangup => (CloseReason::Ended, "hangup", "closed by the client".to_owned()),
@@ -683,7 +760,9 @@ fn count_reports(traffic: &Traffic, data: &Bytes, media: usize, lost_of_media: &
                     lost_of_media.resize(media + 1, 0);
                 }
                 lost_of_media[media] = lost;
-                traffic.outbound_rtp_packets_reported_lost.store(lost_of_media.iter().sum());
+                traffic
+                    .outbound_rtp_packets_reported_lost
+                    .store(lost_of_media.iter().sum());
             }
             Ok(_) => {}
             Err(_) => traffic.inbound_rtcp_packets_in_error.add(1),

@@ -91,18 +91,38 @@ impl Crews {
     pub(super) fn join(&mut self, publication: &Publication, hand: Hand) -> Membership {
         self.0.retain(|crew| crew.strong_count() > 0);
         let crews = self.0.iter().filter_map(Weak::upgrade);
-        let with_room = crews.into_iter().find(|crew| crew.hands.load(Ordering::Relaxed) < HANDS);
+        let with_room = crews
+            .into_iter()
+            .find(|crew| crew.hands.load(Ordering::Relaxed) < HANDS);
         let crew = with_room.unwrap_or_else(|| {
             let (orders, inbox) = mpsc::unbounded_channel();
-            tokio::spawn(Task { inbox, news: publication.follow(), members: Vec::new() }.run());
-            let crew = Arc::new(Crew { orders, hands: AtomicUsize::new(0), next_id: AtomicU64::new(0) });
+            tokio::spawn(
+                Task {
+                    inbox,
+                    news: publication.follow(),
+                    members: Vec::new(),
+                }
+                .run(),
+            );
+            let crew = Arc::new(Crew {
+                orders,
+                hands: AtomicUsize::new(0),
+                next_id: AtomicU64::new(0),
+            });
             self.0.push(Arc::downgrade(&crew));
             crew
         });
         crew.hands.fetch_add(1, Ordering::Relaxed);
         let id = crew.next_id.fetch_add(1, Ordering::Relaxed);
         let (told, over) = oneshot::channel();
-        crew.tell(Order::Join(Box::new(Member { id, hand, told, stalled_since: None, ended: None, leaves: false })));
+        crew.tell(Order::Join(Box::new(Member {
+            id,
+            hand,
+            told,
+            stalled_since: None,
+            ended: None,
+            leaves: false,
+        })));
         Membership { crew, id, over }
     }
 }
@@ -122,7 +142,9 @@ impl Membership {
 
     /// Waits for the end. Cancel safe.
     pub(super) async fn over(&mut self) -> Over {
-        (&mut self.over).await.unwrap_or_else(|_| Over::Failed(io::ErrorKind::BrokenPipe.into()))
+        (&mut self.over)
+            .await
+            .unwrap_or_else(|_| Over::Failed(io::ErrorKind::BrokenPipe.into()))
     }
 
     /// Asks for the half back, and waits for it.
@@ -174,7 +196,10 @@ impl Task {
         let mut checked = Instant::now();
         loop {
             self.serve().await;
-            let merge = self.members.first().map_or(Duration::ZERO, |member| member.hand.playing.merge_window());
+            let merge = self
+                .members
+                .first()
+                .map_or(Duration::ZERO, |member| member.hand.playing.merge_window());
             if !merge.is_zero() {
                 tokio::time::sleep(merge).await;
             }
@@ -251,7 +276,9 @@ async fn writable(members: &mut [Box<Member>]) {
     std::future::poll_fn(|cx| {
         let stalled = members.iter_mut().filter(|member| member.stalled_since.is_some());
         // Every one of them must be asked, or its socket would not wake this task.
-        let moved = stalled.filter_map(|member| member.write(cx).is_ready().then_some(())).count();
+        let moved = stalled
+            .filter_map(|member| member.write(cx).is_ready().then_some(()))
+            .count();
         if moved > 0 { Poll::Ready(()) } else { Poll::Pending }
     })
     .await
@@ -265,7 +292,13 @@ impl Member {
 
     fn serve(&mut self, cx: &mut Context<'_>, now: Instant) -> Outcome {
         if self.hand.outgoing.is_empty() && !self.leaves && self.ended.is_none() {
-            let Hand { playing, ways, outgoing, session, .. } = &mut self.hand;
+            let Hand {
+                playing,
+                ways,
+                outgoing,
+                session,
+                ..
+            } = &mut self.hand;
             self.ended = playing.fill_interleaved(now, ways, outgoing, &session.traffic);
         }
         if !self.hand.outgoing.is_empty() {
@@ -277,11 +310,19 @@ impl Member {
             if !self.hand.outgoing.is_empty() {
                 let since = *self.stalled_since.get_or_insert(now);
                 let too_slow = now.saturating_duration_since(since) >= self.hand.write_timeout;
-                return if too_slow { Outcome::Goes(Fate::TooSlow) } else { Outcome::Stays };
+                return if too_slow {
+                    Outcome::Goes(Fate::TooSlow)
+                } else {
+                    Outcome::Stays
+                };
             }
         }
         self.stalled_since = None;
-        if self.leaves || self.ended.is_some() { Outcome::Goes(Fate::GivenBack) } else { Outcome::Stays }
+        if self.leaves || self.ended.is_some() {
+            Outcome::Goes(Fate::GivenBack)
+        } else {
+            Outcome::Stays
+        }
     }
 
     fn write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

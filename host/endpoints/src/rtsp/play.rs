@@ -97,12 +97,24 @@ impl Playing {
         self.lane.wires(&self.entries, &mut self.wires);
         let medias = ways.iter().enumerate().filter(|(_, way)| way.is_some());
         let infos = medias.filter_map(|(media, _)| {
-            let first = self.wires.iter().filter(|wire| wire.media == media).find_map(|wire| wire.packets.as_ref());
+            let first = self
+                .wires
+                .iter()
+                .filter(|wire| wire.media == media)
+                .find_map(|wire| wire.packets.as_ref());
             let info = match first {
-                Some(packets) => PlayInfo { media, sequence: packets.first_sequence(), timestamp: Some(packets.timestamp()) },
+                Some(packets) => PlayInfo {
+                    media,
+                    sequence: packets.first_sequence(),
+                    timestamp: Some(packets.timestamp()),
+                },
                 None => {
                     let sequence = self.lane.with(|form| form.next_sequence(media))?;
-                    PlayInfo { media, sequence, timestamp: None }
+                    PlayInfo {
+                        media,
+                        sequence,
+                        timestamp: None,
+                    }
                 }
             };
             Some(info)
@@ -175,7 +187,8 @@ impl Playing {
             Drained::Ended(reason) => ended = Some(reason),
         }
         let known = self.wires.len();
-        self.lane.wires(&self.entries[known.min(self.entries.len())..], &mut self.wires);
+        self.lane
+            .wires(&self.entries[known.min(self.entries.len())..], &mut self.wires);
         self.entries.clear();
         if lost > 0 {
             traffic.outbound_rtp_packets_discarded.add(lost);
@@ -187,7 +200,9 @@ impl Playing {
     fn interleave(&mut self, ways: &Ways, outgoing: &mut Outgoing, traffic: &Traffic) {
         let (mut bytes, mut packets) = (0, 0);
         for wire in self.wires.drain(..) {
-            let (Some(packed), Some(Some(Way::Tcp { rtp, .. }))) = (&wire.packets, ways.get(wire.media)) else { continue };
+            let (Some(packed), Some(Some(Way::Tcp { rtp, .. }))) = (&wire.packets, ways.get(wire.media)) else {
+                continue;
+            };
             packets += u64::from(packed.count());
             if *rtp == default_channel(wire.media) {
                 bytes += packed.interleaved().len();
@@ -206,7 +221,9 @@ impl Playing {
     async fn send_datagrams(&mut self, ways: &Ways, traffic: &Traffic) -> io::Result<()> {
         let (mut bytes, mut packets) = (0, 0);
         for wire in &self.wires {
-            let (Some(packed), Some(Some(Way::Udp(delivery)))) = (&wire.packets, ways.get(wire.media)) else { continue };
+            let (Some(packed), Some(Some(Way::Udp(delivery)))) = (&wire.packets, ways.get(wire.media)) else {
+                continue;
+            };
             let all: Vec<Bytes> = packed.packets().collect();
             bytes += all.iter().map(Bytes::len).sum::<usize>();
             packets += u64::from(packed.count());
@@ -220,7 +237,11 @@ impl Playing {
         if packets > 0 {
             traffic.outbound_rtp_packets.add(packets);
             traffic.outbound_bytes.add(bytes as u64);
-            self.reader.path().counters.outbound_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+            self.reader
+                .path()
+                .counters
+                .outbound_bytes
+                .fetch_add(bytes as u64, Ordering::Relaxed);
         }
     }
 

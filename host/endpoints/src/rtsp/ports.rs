@@ -71,12 +71,18 @@ impl Ports {
                 bind::udp("rtcpAddress", rtcp, receive_buffer)?,
             ),
         };
-        Ok(Ports { rtp: Port::spawn(first, false), rtcp: Port::spawn(second, true) })
+        Ok(Ports {
+            rtp: Port::spawn(first, false),
+            rtcp: Port::spawn(second, true),
+        })
     }
 
     /// Our port for RTP and the one for RTCP.
     pub(super) fn numbers(&self) -> io::Result<(u16, u16)> {
-        Ok((self.rtp.socket.local_addr()?.port(), self.rtcp.socket.local_addr()?.port()))
+        Ok((
+            self.rtp.socket.local_addr()?.port(),
+            self.rtcp.socket.local_addr()?.port(),
+        ))
     }
 
     /// The addresses that were bound.
@@ -94,7 +100,12 @@ impl Ports {
         let (rtp, rtcp) = (SocketAddr::new(peer, rtp), SocketAddr::new(peer, rtcp));
         self.rtp.table.write().insert(rtp, (media, to.clone()));
         self.rtcp.table.write().insert(rtcp, (media, to.clone()));
-        Delivery { ports: self.clone(), rtp, rtcp, to: to.clone() }
+        Delivery {
+            ports: self.clone(),
+            rtp,
+            rtcp,
+            to: to.clone(),
+        }
     }
 }
 
@@ -116,7 +127,10 @@ fn bind_pair(rtp: &str, rtcp_host: &str, receive_buffer: usize) -> Result<(UdpSo
             Some(Ok(second)) => return Ok((first, second)),
             Some(Err(error)) if attempt >= PAIR_ATTEMPTS => return Err(error),
             _ if attempt >= 2 * PAIR_ATTEMPTS => {
-                return Ok((first, bind::udp("rtcpAddress", &format!("{rtcp_host}:0"), receive_buffer)?));
+                return Ok((
+                    first,
+                    bind::udp("rtcpAddress", &format!("{rtcp_host}:0"), receive_buffer)?,
+                ));
             }
             _ => attempt += 1,
         }
@@ -155,14 +169,22 @@ impl Port {
         let table = Table::default();
         let strangers = Arc::new(AtomicU64::new(0));
         let task = tokio::spawn(receive(socket.clone(), rtcp, table.clone(), strangers.clone())).abort_handle();
-        Port { socket, table, task, strangers }
+        Port {
+            socket,
+            table,
+            task,
+            strangers,
+        }
     }
 
     /// Delivers no more from this peer, unless another session has taken its ports over: a client that comes back before
     /// its old connection is known to be dead.
     fn forget(&self, peer: SocketAddr, to: &Address) {
         let mut table = self.table.write();
-        if table.get(&peer).is_some_and(|(_, present)| present.0.same_channel(&to.0)) {
+        if table
+            .get(&peer)
+            .is_some_and(|(_, present)| present.0.same_channel(&to.0))
+        {
             table.remove(&peer);
         }
     }
@@ -180,7 +202,9 @@ async fn receive(socket: Arc<UdpSocket>, rtcp: bool, table: Table, strangers: Ar
     let mut buffer = vec![0; MAX_DATAGRAM];
     loop {
         // An error here is an ICMP answer to something sent earlier: no reason to stop receiving.
-        let Ok((len, from)) = socket.recv_from(&mut buffer).await else { continue };
+        let Ok((len, from)) = socket.recv_from(&mut buffer).await else {
+            continue;
+        };
         let from = SocketAddr::new(from.ip().to_canonical(), from.port());
         let receiver = table.read().get(&from).cloned();
         match receiver {
@@ -215,7 +239,9 @@ mod tests {
         let old_delivery = deliver(&old);
         let _new_delivery = deliver(&new);
         drop(old_delivery);
-        peer.send_to(b"packet", ("127.0.0.1", ports.numbers().unwrap().0)).await.unwrap();
+        peer.send_to(b"packet", ("127.0.0.1", ports.numbers().unwrap().0))
+            .await
+            .unwrap();
         let Datagram { media, rtcp, data } = new_inbox.recv().await.unwrap();
         assert_eq!((media, rtcp, &data[..]), (0, false, &b"packet"[..]));
         assert_eq!(ports.strangers(), 0);

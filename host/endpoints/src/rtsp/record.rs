@@ -28,9 +28,14 @@ impl Announced {
     pub(super) fn new(description: &sdp::Session) -> Announced {
         let medias = description.medias.iter().zip(0..).map(|(media, id)| {
             let format = media.formats.first()?.clone();
-            Some(Media { track: format.track(TrackId(id)), format })
+            Some(Media {
+                track: format.track(TrackId(id)),
+                format,
+            })
         });
-        Announced { medias: medias.collect() }
+        Announced {
+            medias: medias.collect(),
+        }
     }
 
     pub(super) fn has(&self, media: usize) -> bool {
@@ -39,7 +44,10 @@ impl Announced {
 
     /// The tracks of the medias that were set up.
     pub(super) fn tracks(&self, set_up: &[usize]) -> Tracks {
-        set_up.iter().filter_map(|media| Some(self.medias.get(*media)?.as_ref()?.track.clone())).collect()
+        set_up
+            .iter()
+            .filter_map(|media| Some(self.medias.get(*media)?.as_ref()?.track.clone()))
+            .collect()
     }
 }
 
@@ -81,7 +89,9 @@ impl Recording {
 
     /// Takes an RTP or RTCP packet of one media.
     pub(super) fn handle(&mut self, now: Instant, media: usize, rtcp: bool, data: &Bytes) -> Result<(), CloseReason> {
-        let Some(Some(receiver)) = self.receivers.get_mut(media) else { return Ok(()) };
+        let Some(Some(receiver)) = self.receivers.get_mut(media) else {
+            return Ok(());
+        };
         if rtcp {
             receiver.handle_rtcp(now, data);
             return Ok(());
@@ -117,17 +127,30 @@ impl Recording {
     fn change_codec(&mut self, now: Instant, id: TrackId, codec: Codec) -> Result<(), CloseReason> {
         let receivers = self.receivers.iter().flatten();
         let tracks: Vec<Track> = receivers.map(|receiver| receiver.track().clone()).collect();
-        let tracks = tracks.into_iter().map(|track| if track.id == id { Track { codec: codec.clone(), ..track } } else { track });
-        self.publisher.set_tracks(now, tracks.collect::<Arc<[Track]>>()).map_err(|refusal| {
-            tracing::warn!(path = %self.publisher.path().name, "{refusal}");
-            CloseReason::Kicked
-        })
+        let tracks = tracks.into_iter().map(|track| {
+            if track.id == id {
+                Track {
+                    codec: codec.clone(),
+                    ..track
+                }
+            } else {
+                track
+            }
+        });
+        self.publisher
+            .set_tracks(now, tracks.collect::<Arc<[Track]>>())
+            .map_err(|refusal| {
+                tracing::warn!(path = %self.publisher.path().name, "{refusal}");
+                CloseReason::Kicked
+            })
     }
 
     /// Receiver reports, one per media that has something to say.
     pub(super) fn reports(&mut self, now: Instant) -> Vec<(usize, Bytes)> {
         let receivers = self.receivers.iter_mut().enumerate();
-        receivers.filter_map(|(media, receiver)| Some((media, receiver.as_mut()?.report(now, "wasmtx")))).collect()
+        receivers
+            .filter_map(|(media, receiver)| Some((media, receiver.as_mut()?.report(now, "wasmtx"))))
+            .collect()
     }
 
     /// Brings the session's counters up to date.

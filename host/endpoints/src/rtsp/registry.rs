@@ -139,7 +139,14 @@ struct Tables {
 impl Registry {
     /// Connections of one server, oldest first.
     pub fn conns(&self, encrypted: bool) -> Vec<Arc<Conn>> {
-        let mut conns: Vec<_> = self.0.conns.read().values().filter(|conn| conn.encrypted == encrypted).cloned().collect();
+        let mut conns: Vec<_> = self
+            .0
+            .conns
+            .read()
+            .values()
+            .filter(|conn| conn.encrypted == encrypted)
+            .cloned()
+            .collect();
         conns.sort_by_key(|conn| (conn.created, conn.id));
         conns
     }
@@ -147,14 +154,24 @@ impl Registry {
     /// Sessions of one server, oldest first.
     pub fn sessions(&self, encrypted: bool) -> Vec<Arc<Session>> {
         let tables = self.0.sessions.read();
-        let mut sessions: Vec<_> = tables.values().filter(|session| session.encrypted == encrypted).cloned().collect();
+        let mut sessions: Vec<_> = tables
+            .values()
+            .filter(|session| session.encrypted == encrypted)
+            .cloned()
+            .collect();
         sessions.sort_by_key(|session| (session.created, session.id));
         sessions
     }
 
     /// Ends a session; `false` when there is none with this id on that server.
     pub fn kick(&self, encrypted: bool, id: Uuid) -> bool {
-        let session = self.0.sessions.read().get(&id).filter(|session| session.encrypted == encrypted).cloned();
+        let session = self
+            .0
+            .sessions
+            .read()
+            .get(&id)
+            .filter(|session| session.encrypted == encrypted)
+            .cloned();
         session.is_some_and(|session| {
             session.kick.notify_one();
             true
@@ -163,7 +180,12 @@ impl Registry {
 
     /// How many connections were closed for each reason that is the client's fault, since the start.
     pub fn refused(&self) -> Vec<(&'static str, u64)> {
-        self.0.refused.lock().iter().map(|(reason, count)| (*reason, *count)).collect()
+        self.0
+            .refused
+            .lock()
+            .iter()
+            .map(|(reason, count)| (*reason, *count))
+            .collect()
     }
 
     pub(crate) fn count_refused(&self, reason: &'static str) {
@@ -174,7 +196,11 @@ impl Registry {
     pub(crate) fn add_conn(&self, conn: Conn) -> Listed<Conn> {
         let conn = Arc::new(conn);
         self.0.conns.write().insert(conn.id, conn.clone());
-        Listed { registry: self.clone(), item: conn, remove: |registry, conn| drop(registry.0.conns.write().remove(&conn.id)) }
+        Listed {
+            registry: self.clone(),
+            item: conn,
+            remove: |registry, conn| drop(registry.0.conns.write().remove(&conn.id)),
+        }
     }
 
     /// Lists a session for as long as the guard lives.

@@ -110,7 +110,10 @@ impl Shared {
             remote,
             seed: rand::random(),
             server: "wasmtx".to_owned(),
-            auth: Offers { realm: "wasmtx".to_owned(), schemes: self.auth.clone() },
+            auth: Offers {
+                realm: "wasmtx".to_owned(),
+                schemes: self.auth.clone(),
+            },
             session_timeout: SESSION_TIMEOUT,
             read_timeout: self.read_timeout,
         }
@@ -146,7 +149,9 @@ impl Shared {
         }
         let last = logged.get(&(remote, code));
         // With as many addresses as that complaining, one more complaint tells nobody anything.
-        let due = last.map_or(logged.len() < LOG_ADDRESSES, |last| now.duration_since(*last) >= LOG_EVERY);
+        let due = last.map_or(logged.len() < LOG_ADDRESSES, |last| {
+            now.duration_since(*last) >= LOG_EVERY
+        });
         if due {
             logged.insert((remote, code), now);
         }
@@ -173,7 +178,11 @@ impl Server {
     /// # Errors
     /// [`BindError`] names the first address that cannot be had; none is served then.
     pub fn start(config: Config, hub: Hub, gate: Arc<dyn Gate>, registry: Registry) -> Result<Server, BindError> {
-        let plain = config.address.as_deref().map(|address| bind::tcp("rtspAddress", address)).transpose()?;
+        let plain = config
+            .address
+            .as_deref()
+            .map(|address| bind::tcp("rtspAddress", address))
+            .transpose()?;
         let encrypted = match &config.encrypted {
             Some((address, acceptor)) => Some((bind::tcp("rtspsAddress", address)?, acceptor.clone())),
             None => None,
@@ -211,10 +220,17 @@ impl Server {
             accepting: JoinSet::new(),
         };
         if let Some(listener) = plain {
-            server.accepting.spawn(accept(server.shared.clone(), listener, None, server.stop.subscribe()));
+            server
+                .accepting
+                .spawn(accept(server.shared.clone(), listener, None, server.stop.subscribe()));
         }
         if let Some((listener, acceptor)) = encrypted {
-            server.accepting.spawn(accept(server.shared.clone(), listener, Some(acceptor), server.stop.subscribe()));
+            server.accepting.spawn(accept(
+                server.shared.clone(),
+                listener,
+                Some(acceptor),
+                server.stop.subscribe(),
+            ));
         }
         Ok(server)
     }

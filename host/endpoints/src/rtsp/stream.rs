@@ -86,7 +86,11 @@ impl Outgoing {
     }
 
     /// Writes until nothing waits or the socket takes no more. Answers how many bytes went; pending when none did.
-    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>, writer: &mut (impl AsyncWrite + Unpin)) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        writer: &mut (impl AsyncWrite + Unpin),
+    ) -> Poll<io::Result<usize>> {
         let mut total = 0;
         while !self.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES];
@@ -144,7 +148,13 @@ impl Stream {
     }
 
     /// Writes what waits and reads what is there, whichever comes first. Cancel safe.
-    pub(super) async fn ready(&mut self, input: &mut BytesMut, wants_input: bool, media: bool, outgoing: &mut Outgoing) -> io::Result<Io> {
+    pub(super) async fn ready(
+        &mut self,
+        input: &mut BytesMut,
+        wants_input: bool,
+        media: bool,
+        outgoing: &mut Outgoing,
+    ) -> io::Result<Io> {
         std::future::poll_fn(|cx| {
             if !outgoing.is_empty()
                 && let Poll::Ready(written) = self.poll_write(cx, outgoing)
@@ -155,7 +165,11 @@ impl Stream {
             if !wants_input {
                 return Poll::Pending;
             }
-            let read = if media { self.poll_read_media(cx, input) } else { self.poll_read_requests(cx, input) };
+            let read = if media {
+                self.poll_read_media(cx, input)
+            } else {
+                self.poll_read_requests(cx, input)
+            };
             read.map_ok(Io::Read)
         })
         .await

@@ -3,10 +3,7 @@
 use bytes::Bytes;
 use wasmtx_hub::{Entry, Form, Publication};
 use wasmtx_media::{TrackId, WallClock};
-use wasmtx_protocol::rtp::{
-    Format, Packetized, Packetizer, Sender,
-    packetize::Options,
-};
+use wasmtx_protocol::rtp::{Format, Packetized, Packetizer, Sender, packetize::Options};
 
 use super::crew::Crews;
 
@@ -47,9 +44,16 @@ impl RtpForm {
                 channel: default_channel(media),
             };
             let sender = Sender::new(ssrc, track.clock_rate);
-            Outgoing { id: track.id, packetizer: Packetizer::new(&format, options), sender }
+            Outgoing {
+                id: track.id,
+                packetizer: Packetizer::new(&format, options),
+                sender,
+            }
         });
-        RtpForm { tracks: outgoing.collect(), crews: Crews::default() }
+        RtpForm {
+            tracks: outgoing.collect(),
+            crews: Crews::default(),
+        }
     }
 
     pub(super) fn ssrc(&self, media: usize) -> Option<u32> {
@@ -76,8 +80,16 @@ impl Form for RtpForm {
 
     fn make(&mut self, entry: &Entry) -> Wire {
         let frame = &entry.frame;
-        let Some((media, outgoing)) = self.tracks.iter_mut().enumerate().find(|(_, track)| track.id == frame.track) else {
-            return Wire { media: usize::MAX, packets: None };
+        let Some((media, outgoing)) = self
+            .tracks
+            .iter_mut()
+            .enumerate()
+            .find(|(_, track)| track.id == frame.track)
+        else {
+            return Wire {
+                media: usize::MAX,
+                packets: None,
+            };
         };
         let packets = outgoing.packetizer.packetize(frame, &entry.tracks[entry.slot]).ok();
         if let (Some(packets), Some(wall)) = (&packets, frame.wall) {

@@ -380,8 +380,11 @@ async fn guessing_is_blocked_per_address_and_asking_without_credentials_is_no_gu
 #[tokio::test]
 async fn a_user_guessed_from_many_places_can_still_log_in_from_a_known_one() {
     // Few a minute, so that a slow machine does not forgive one meanwhile.
-    let config = config(&["alice secret read - -"], "limits: {loginFailures: 1}
-");
+    let config = config(
+        &["alice secret read - -"],
+        "limits: {loginFailures: 1}
+",
+    );
     let gate = Gate::new(&config, Arc::new(()));
     let ask = async |address: &str, proof: Shown| gate.check(&access(Action::Read, "cam", address, proof)).await;
     assert_eq!(ask("192.0.2.1", basic("alice", "secret")).await, allowed(Some("alice")));

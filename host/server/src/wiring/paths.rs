@@ -28,7 +28,11 @@ pub(crate) fn chains(
             Ok(made) => {
                 chains.insert(entry.name.clone(), made);
             }
-            Err(errors) => problems.extend(errors.iter().map(|error| format!("paths.{}.plugins: {error}", entry.name))),
+            Err(errors) => problems.extend(
+                errors
+                    .iter()
+                    .map(|error| format!("paths.{}.plugins: {error}", entry.name)),
+            ),
         }
     }
     if problems.is_empty() { Ok(chains) } else { Err(problems) }

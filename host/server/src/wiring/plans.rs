@@ -57,7 +57,11 @@ fn plan(global: &Global, conf: &PathConf) -> anyhow::Result<PathPlan> {
             after: hook("runOnOffline", &conf.run_on_offline, false)?,
         },
     };
-    Ok(PathPlan { source, on_demand, hooks })
+    Ok(PathPlan {
+        source,
+        on_demand,
+        hooks,
+    })
 }
 
 fn source(global: &Global, conf: &PathConf) -> anyhow::Result<Plan> {
@@ -75,7 +79,10 @@ fn source(global: &Global, conf: &PathConf) -> anyhow::Result<Plan> {
 }
 
 fn hook(key: &'static str, command: &str, restart: bool) -> anyhow::Result<Hook> {
-    let hook = Hook { command: command.to_owned(), restart };
+    let hook = Hook {
+        command: command.to_owned(),
+        restart,
+    };
     hook.check().context(key)?;
     Ok(hook)
 }

@@ -20,9 +20,15 @@ pub(crate) fn rtsp(global: &Global, identity: Option<&Arc<Identity>>) -> anyhow:
     };
     let offers = |wanted| global.rtsp_transports.contains(&wanted);
     Ok(Config {
-        address: global.rtsp_encryption.allows_plain().then(|| global.rtsp_address.as_str().to_owned()),
+        address: global
+            .rtsp_encryption
+            .allows_plain()
+            .then(|| global.rtsp_address.as_str().to_owned()),
         encrypted,
-        transports: Transports { tcp: offers(RtspTransport::Tcp), udp: offers(RtspTransport::Udp) },
+        transports: Transports {
+            tcp: offers(RtspTransport::Tcp),
+            udp: offers(RtspTransport::Udp),
+        },
         rtp_address: global.rtp_address.as_str().to_owned(),
         rtcp_address: global.rtcp_address.as_str().to_owned(),
         auth: schemes(global),
