@@ -93,7 +93,7 @@ async fn measure(count: usize) {
     });
     row(&format!("hub: one frame to {count} cursors, each"), ring, copies, count);
     row(
-        &format!("hub: the same with its wire form, each"),
+        "hub: the same with its wire form, each",
         with_wires,
         copies,
         count,

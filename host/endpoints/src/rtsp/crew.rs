@@ -188,7 +188,7 @@ enum Fate {
 struct Task {
     inbox: mpsc::UnboundedReceiver<Order>,
     news: News,
-    members: Vec<Box<Member>>,
+    members: Vec<Member>,
 }
 
 impl Task {
@@ -224,9 +224,9 @@ impl Task {
     }
 
     fn carry_out(&mut self, order: Order) {
-        let place = |members: &[Box<Member>], id| members.iter().position(|member| member.id == id);
+        let place = |members: &[Member], id| members.iter().position(|member| member.id == id);
         match order {
-            Order::Join(member) => self.members.push(member),
+            Order::Join(member) => self.members.push(*member),
             Order::Answer(id, answer) => {
                 if let Some(place) = place(&self.members, id) {
                     let outgoing = &mut self.members[place].hand.outgoing;
@@ -272,7 +272,7 @@ impl Task {
 }
 
 /// Waits until a reader who took nothing takes something.
-async fn writable(members: &mut [Box<Member>]) {
+async fn writable(members: &mut [Member]) {
     std::future::poll_fn(|cx| {
         let stalled = members.iter_mut().filter(|member| member.stalled_since.is_some());
         // Every one of them must be asked, or its socket would not wake this task.
@@ -331,7 +331,7 @@ impl Member {
         Poll::Ready(Ok(()))
     }
 
-    fn go(self: Box<Self>, fate: Fate) {
+    fn go(self, fate: Fate) {
         let over = match (fate, self.ended) {
             (Fate::Failed(error), _) => Over::Failed(error),
             (Fate::TooSlow, _) => Over::TooSlow,
