@@ -62,3 +62,25 @@ fn every_reader_gets_the_pictures_that_gstreamer_publishes_over_udp() {
 fn every_reader_gets_the_pictures_that_gstreamer_publishes_over_tls() {
     check(Player::GStreamer, Transport::Tls);
 }
+
+#[test]
+fn players_that_prefer_datagrams_fall_back_to_tcp_where_there_are_none() {
+    let server = Server::start("rtspTransports: [tcp]\npaths:\n  all_others:\n");
+    let clip = Codec::H264.clip();
+    let sent = clip.hashes();
+    let pairs = [
+        ("one", Player::FFmpeg, Player::GStreamer),
+        ("other", Player::GStreamer, Player::FFmpeg),
+    ];
+    let running = pairs.map(|(path, publisher, reader)| {
+        // Publishers do not fall back.
+        let publishing = publisher.publish(&server, Transport::Tcp, path, &clip);
+        server.online(path);
+        (publishing, reader.read(&server, Transport::Any, path, PICTURES))
+    });
+    for (_publishing, reading) in running {
+        assert_run(&sent, &reading.hashes(), PICTURES);
+    }
+    let sessions = server.log().matches("session is reading").count();
+    assert_eq!(sessions, 2);
+}

@@ -208,8 +208,25 @@ fn a_file_that_is_no_plugin_leaves_the_old_one_running() {
     assert_eq!(numbers, (0..next as u64).collect::<Vec<_>>());
 }
 
+/// A server with a path for each way in which the plugin for tests misbehaves, and the path `tame` without a plugin.
+fn with_hostile(modes: &[&str]) -> Server {
+    let file = plugin("hostile");
+    let uses = modes.iter().map(|mode| {
+        format!(
+            "  {mode}:\n    file: {}\n    config: {{ mode: {mode} }}\n",
+            file.display()
+        )
+    });
+    let paths = modes.iter().map(|mode| format!("  {mode}:\n    plugins: [{mode}]\n"));
+    Server::start(&format!(
+        "plugins:\n{}paths:\n{}  tame:\n",
+        uses.collect::<String>(),
+        paths.collect::<String>()
+    ))
+}
+
 #[test]
-fn a_hostile_plugin_harms_neither_its_own_stream_nor_any_other() {
+fn a_plugin_that_fails_harms_neither_its_own_stream_nor_any_other() {
     let modes = [
         "spin",
         "trap",
@@ -219,45 +236,63 @@ fn a_hostile_plugin_harms_neither_its_own_stream_nor_any_other() {
         "log-flood",
         "spin-in-open",
         "trap-in-open",
+        "refuse-open",
     ];
-    let file = plugin("hostile");
-    let mut plugins = String::new();
-    let mut paths = String::new();
-    for mode in modes {
-        plugins += &format!(
-            "  {mode}:\n    file: {}\n    config: {{ mode: {mode} }}\n",
-            file.display()
-        );
-        paths += &format!("  {mode}:\n    plugins: [{mode}]\n");
-    }
-    let server = Server::start(&format!("plugins:\n{plugins}paths:\n{paths}  tame:\n"));
+    let server = with_hostile(&modes);
     let frames = made_up(50, 10, 1_000);
-    let all: Vec<_> = modes
-        .iter()
-        .chain(&["tame"])
-        .map(|path| {
-            let publisher = Publisher::vp8(&server, path);
-            (path, publisher, Reader::new(&server, path))
-        })
+    let mut all: Vec<_> = (modes.iter().chain(&["tame"]))
+        .map(|path| (path, Publisher::vp8(&server, path), Reader::new(&server, path)))
         .collect();
-    let readers: Vec<_> = all
-        .into_iter()
-        .map(|(path, mut publisher, reader)| {
-            publisher.send_all(&frames);
-            (path, publisher, reader)
-        })
-        .collect();
-    for (path, _publisher, reader) in &readers {
+    for (_, publisher, _) in &mut all {
+        publisher.send_all(&frames);
+    }
+    for (path, _publisher, reader) in &all {
         reader.until(0, frames.len());
         let got: Vec<_> = reader.frames(0).into_iter().map(|frame| frame.payload).collect();
         assert!(got == frames[..], "{path} is not what was published");
     }
     // Named in the log and in a metric.
-    for mode in ["spin", "trap", "grow"] {
+    for mode in ["spin", "trap", "grow", "recurse"] {
         server.logged(&["plugin fails", &format!("plugin={mode}")]);
         let failures = server.metric("wasmtx_plugin_failures_total", &[&format!("plugin=\"{mode}\"")]);
         assert!(failures >= 1.0, "{mode}: {failures} failures");
     }
+}
+
+/// What such a plugin makes of its own stream is its own affair.
+#[test]
+fn a_plugin_that_talks_nonsense_harms_no_other_stream() {
+    let modes = [
+        "bad-splice",
+        "empty-splice",
+        "emit-many",
+        "hoard",
+        "bad-tracks",
+        "bad-interests",
+        "huge-save",
+    ];
+    let server = with_hostile(&modes);
+    let frames = made_up(50, 10, 1_000);
+    let mut hostile: Vec<_> = modes
+        .iter()
+        .map(|path| {
+            let publisher = Publisher::vp8(&server, path);
+            (publisher, Reader::open(server.address("rtspAddress"), path, None))
+        })
+        .collect();
+    let mut tame = Publisher::vp8(&server, "tame");
+    let reader = Reader::new(&server, "tame");
+    for frame in &*frames {
+        for (publisher, _) in &mut hostile {
+            // A stream of which nothing is left may have been closed.
+            let _ = publisher.try_send(frame);
+        }
+        tame.send(frame);
+    }
+    reader.until(0, frames.len());
+    let got: Vec<_> = reader.frames(0).into_iter().map(|frame| frame.payload).collect();
+    assert!(got == frames[..], "the tame path is not what was published");
+    assert_eq!(server.path("tame").expect("a path")["available"], true);
 }
 
 #[test]

@@ -112,7 +112,9 @@ impl Server {
     #[track_caller]
     pub(crate) fn url(&self, transport: Transport, path: &str) -> String {
         match transport {
-            Transport::Tcp | Transport::Udp => format!("rtsp://{}/{path}", self.address("rtspAddress")),
+            Transport::Tcp | Transport::Udp | Transport::Any => {
+                format!("rtsp://{}/{path}", self.address("rtspAddress"))
+            }
             Transport::Tls => format!("rtsps://{}/{path}", self.address("rtspsAddress")),
         }
     }

@@ -42,13 +42,6 @@ impl Tool {
         until(&self.name, || child.try_wait().expect("a child of ours"))
     }
 
-    /// Waits for its end, which has to be a good one.
-    #[track_caller]
-    pub(crate) fn succeed(&mut self) {
-        let status = self.wait();
-        assert!(status.success(), "{}\n{status}\n{}", self.name, self.said());
-    }
-
     /// A file in its folder.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.file(name)
