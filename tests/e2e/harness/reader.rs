@@ -89,11 +89,11 @@ impl Reader {
     pub(crate) fn until(&self, track: usize, count: usize) {
         until(&format!("{count} frames of track {track}"), || {
             let state = self.state.lock().expect("the reading thread is well");
-            let enough = state.frames[track].len() >= count;
+            let found = state.frames[track].len();
+            let enough = found >= count;
             assert!(
                 enough || state.end.is_none(),
-                "after {} frames: {:?}",
-                state.frames[track].len(),
+                "{found} of {count} frames, then: {:?}",
                 state.end
             );
             enough.then_some(())
