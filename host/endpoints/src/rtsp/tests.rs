@@ -158,3 +158,97 @@ async fn readers_get_the_last_frame_before_the_server_stops() {
     client.read_to_end(&mut heard).await.unwrap();
     assert_eq!(count(&heard, b"last words"), 1);
 }
+
+/// Reads until `needle` came so many times.
+async fn hear(client: &mut TcpStream, heard: &mut Vec<u8>, needle: &str, times: usize) {
+    while count(heard, needle.as_bytes()) < times {
+        assert_ne!(client.read_buf(heard).await.unwrap(), 0, "closed before {needle}");
+    }
+}
+
+async fn request(client: &mut TcpStream, number: u32, method: &str, session: &str) {
+    let text = format!("{method} rtsp://host/long RTSP/1.0\r\nCSeq: {number}\r\nSession: {session}\r\n\r\n");
+    client.write_all(text.as_bytes()).await.unwrap();
+}
+
+fn session_of(heard: &[u8]) -> String {
+    let text = String::from_utf8_lossy(heard);
+    let value = text.split("Session: ").nth(1).unwrap();
+    value.chars().take_while(char::is_ascii_alphanumeric).collect()
+}
+
+#[tokio::test]
+async fn a_reader_that_pauses_hears_nothing_until_it_plays_again() {
+    let house = House::new();
+    let mut publisher = house.publish("long");
+    let mut push = |payload| publisher.push(Instant::now(), WallClock(1), frame(payload)).unwrap();
+    let requests = [("SETUP", "long/trackID=0", INTERLEAVED), ("PLAY", "long", "")];
+    let mut client = house.ask(&requests).await;
+    let mut heard = Vec::new();
+    hear(&mut client, &mut heard, "RTP-Info", 1).await;
+    let session = session_of(&heard);
+    push(b"the first");
+    hear(&mut client, &mut heard, "the first", 1).await;
+
+    request(&mut client, 2, "PAUSE", &session).await;
+    hear(&mut client, &mut heard, "CSeq: 2", 1).await;
+    push(b"the second");
+    request(&mut client, 3, "OPTIONS", &session).await;
+    hear(&mut client, &mut heard, "CSeq: 3", 1).await;
+    assert_eq!(count(&heard, b"the second"), 0);
+
+    request(&mut client, 4, "PLAY", &session).await;
+    hear(&mut client, &mut heard, "the second", 1).await;
+    push(b"the third");
+    hear(&mut client, &mut heard, "the third", 1).await;
+    assert_eq!(count(&heard, b"RTSP/1.0 200 OK"), 5);
+}
+
+#[tokio::test]
+async fn requests_are_answered_between_two_packets() {
+    let house = House::new();
+    let mut publisher = house.publish("long");
+    let requests = [("SETUP", "long/trackID=0", INTERLEAVED), ("PLAY", "long", "")];
+    let mut client = house.ask(&requests).await;
+    let mut heard = Vec::new();
+    hear(&mut client, &mut heard, "RTP-Info", 1).await;
+    let session = session_of(&heard);
+    static PICTURE: [u8; 100_000] = [7; 100_000];
+    for number in 0..20 {
+        request(&mut client, 100 + number, "OPTIONS", &session).await;
+        publisher.push(Instant::now(), WallClock(1), frame(&PICTURE)).unwrap();
+    }
+    request(&mut client, 200, "TEARDOWN", &session).await;
+    hear(&mut client, &mut heard, "CSeq: 200", 1).await;
+
+    let (mut rest, mut answers, mut packets) = (&heard[..], 0, 0);
+    while !rest.is_empty() {
+        if rest[0] == b'$' {
+            let len = usize::from(u16::from_be_bytes([rest[2], rest[3]]));
+            rest = &rest[4 + len..];
+            packets += 1;
+        } else {
+            assert!(rest.starts_with(b"RTSP/1.0 200 OK"), "{:?}", &rest[..rest.len().min(40)]);
+            let end = rest.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+            rest = &rest[end + 4..];
+            answers += 1;
+        }
+    }
+    assert_eq!(answers, 23);
+    assert!(packets > 0);
+}
+
+#[tokio::test]
+async fn a_reader_that_hangs_up_leaves_the_path() {
+    let house = House::new();
+    let mut publisher = house.publish("long");
+    let requests = [("SETUP", "long/trackID=0", INTERLEAVED), ("PLAY", "long", "")];
+    let mut client = house.ask(&requests).await;
+    let mut heard = Vec::new();
+    hear(&mut client, &mut heard, "RTP-Info", 1).await;
+    let mut status = publisher.path().watch();
+    assert_eq!(status.borrow_and_update().readers, 1);
+    drop(client);
+    status.wait_for(|status| status.readers == 0).await.unwrap();
+    publisher.push(Instant::now(), WallClock(1), frame(b"to nobody")).unwrap();
+}
