@@ -92,12 +92,7 @@ async fn measure(count: usize) {
         queues.iter_mut().for_each(|queue| drop(black_box(queue.pop_front())));
     });
     row(&format!("hub: one frame to {count} cursors, each"), ring, copies, count);
-    row(
-        "hub: the same with its wire form, each",
-        with_wires,
-        copies,
-        count,
-    );
+    row("hub: the same with its wire form, each", with_wires, copies, count);
 }
 
 fn row(figure: &str, measured: f64, reference: f64, count: usize) {

@@ -76,14 +76,16 @@ impl Reader {
     }
 
     /// Takes what was published since the last call, up to `max_frames` frames and about `max_bytes` bytes. Frames
-    /// missed because this reader was too slow are counted in `lost` and on the path.
+    /// missed because this reader was too slow are counted in `lost` and on the path. What one call took stays in the
+    /// ring until the next, so that a [`Lane`](crate::Lane) can still make its wire form.
     pub fn drain(&mut self, max_frames: usize, max_bytes: usize, out: &mut Vec<Arc<Entry>>, lost: &mut u64) -> Drained {
         self.news.mark_unchanged();
+        // The frames of the call before are done with, those of this one are not.
+        self.position.store(self.cursor.next, Ordering::Relaxed);
         let (taken, ended) = {
             let ring = self.publication.ring().read();
             (ring.take(&mut self.cursor, max_frames, max_bytes, out), ring.ended())
         };
-        self.position.store(self.cursor.next, Ordering::Relaxed);
         if taken.lost > 0 {
             *lost += taken.lost;
             self.path

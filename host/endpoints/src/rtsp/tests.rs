@@ -228,7 +228,11 @@ async fn requests_are_answered_between_two_packets() {
             rest = &rest[4 + len..];
             packets += 1;
         } else {
-            assert!(rest.starts_with(b"RTSP/1.0 200 OK"), "{:?}", &rest[..rest.len().min(40)]);
+            assert!(
+                rest.starts_with(b"RTSP/1.0 200 OK"),
+                "{:?}",
+                &rest[..rest.len().min(40)]
+            );
             let end = rest.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
             rest = &rest[end + 4..];
             answers += 1;
@@ -250,5 +254,7 @@ async fn a_reader_that_hangs_up_leaves_the_path() {
     assert_eq!(status.borrow_and_update().readers, 1);
     drop(client);
     status.wait_for(|status| status.readers == 0).await.unwrap();
-    publisher.push(Instant::now(), WallClock(1), frame(b"to nobody")).unwrap();
+    publisher
+        .push(Instant::now(), WallClock(1), frame(b"to nobody"))
+        .unwrap();
 }
