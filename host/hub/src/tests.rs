@@ -560,3 +560,26 @@ async fn a_wire_form_is_made_once_for_all_readers_and_never_without_one() {
     publisher.push(house.now, WallClock(1), frame(2, false)).unwrap();
     assert_eq!(made.load(Ordering::Relaxed), 2);
 }
+
+#[tokio::test]
+async fn what_a_reader_took_has_a_wire_form_however_much_is_published_before_it_asks() {
+    let house = House::new(&[("cam1", open())]);
+    let mut publisher = house.publish("cam1").unwrap();
+    let mut reader = house.read("cam1").await.unwrap();
+    let lane = reader.publication().lane(|_| Spelled(Arc::default()));
+    let mut texts = Vec::new();
+    for round in 0..5 {
+        let push = |publisher: &mut Publisher, number: i64| {
+            // Each begins a GOP, and comes so late that the ring's tail is looked at.
+            let now = house.now + Duration::from_secs(number.unsigned_abs());
+            publisher.push(now, WallClock(1), frame(number, true)).unwrap();
+        };
+        push(&mut publisher, round * 2);
+        let (mut entries, mut wires, mut lost) = (Vec::new(), Vec::new(), 0);
+        reader.drain(9, 9_000, &mut entries, &mut lost);
+        push(&mut publisher, round * 2 + 1);
+        lane.wires(&entries, &mut wires);
+        texts.extend(wires.iter().map(|wire| wire.to_string()));
+    }
+    assert_eq!(texts, ["0:0", "1:1", "2:2", "3:3", "4:4", "5:5", "6:6", "7:7", "8:8"]);
+}
