@@ -27,7 +27,7 @@ use super::{
 };
 
 /// Readers of one crew: beyond them another crew, for another core, begins.
-const HANDS: usize = 512;
+const HANDS: usize = 1_024;
 /// Readers served before other tasks of the worker thread get their turn: about half a millisecond.
 const TURN: usize = 128;
 /// Readers that take nothing are looked at this often.
@@ -254,18 +254,14 @@ impl Task {
     async fn serve(&mut self) {
         let mut place = 0;
         while place < self.members.len() {
+            let now = Instant::now();
             let end = place + TURN;
-            std::future::poll_fn(|cx| {
-                let now = Instant::now();
-                while place < end.min(self.members.len()) {
-                    match self.members[place].serve(cx, now) {
-                        Outcome::Stays => place += 1,
-                        Outcome::Goes(fate) => self.members.swap_remove(place).go(fate),
-                    }
+            while place < end.min(self.members.len()) {
+                match self.members[place].serve(now) {
+                    Outcome::Stays => place += 1,
+                    Outcome::Goes(fate) => self.members.swap_remove(place).go(fate),
                 }
-                Poll::Ready(())
-            })
-            .await;
+            }
             tokio::task::yield_now().await;
         }
     }
@@ -290,26 +286,31 @@ impl Member {
         self.stalled_since.is_none() && self.ended.is_none() && self.hand.playing.has_more()
     }
 
-    fn serve(&mut self, cx: &mut Context<'_>, now: Instant) -> Outcome {
-        if self.hand.outgoing.is_empty() && !self.leaves && self.ended.is_none() {
-            let Hand {
-                playing,
-                ways,
-                outgoing,
-                session,
-                ..
-            } = &mut self.hand;
+    fn serve(&mut self, now: Instant) -> Outcome {
+        let Hand {
+            writer,
+            playing,
+            ways,
+            outgoing,
+            session,
+            conn,
+            write_timeout,
+        } = &mut self.hand;
+        if outgoing.is_empty() && !self.leaves && self.ended.is_none() {
             self.ended = playing.fill_interleaved(now, ways, outgoing, &session.traffic);
         }
-        if !self.hand.outgoing.is_empty() {
-            match self.write(cx) {
-                Poll::Ready(Err(error)) => return Outcome::Goes(Fate::Failed(error)),
-                Poll::Ready(Ok(())) => self.stalled_since = None,
-                Poll::Pending => {}
+        if !outgoing.is_empty() {
+            match outgoing.try_write(writer) {
+                Ok(0) => {}
+                Ok(written) => {
+                    self.stalled_since = None;
+                    conn.outbound_bytes.add(written as u64);
+                }
+                Err(error) => return Outcome::Goes(Fate::Failed(error)),
             }
-            if !self.hand.outgoing.is_empty() {
+            if !outgoing.is_empty() {
                 let since = *self.stalled_since.get_or_insert(now);
-                let too_slow = now.saturating_duration_since(since) >= self.hand.write_timeout;
+                let too_slow = now.saturating_duration_since(since) >= *write_timeout;
                 return if too_slow {
                     Outcome::Goes(Fate::TooSlow)
                 } else {
@@ -325,6 +326,7 @@ impl Member {
         }
     }
 
+    /// Writes what waits; when the socket takes nothing, the task is woken when it does.
     fn write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let written = std::task::ready!(self.hand.outgoing.poll_write(cx, &mut self.hand.writer))?;
         self.hand.conn.outbound_bytes.add(written as u64);

@@ -93,12 +93,12 @@ impl Outgoing {
     ) -> Poll<io::Result<usize>> {
         let mut total = 0;
         while !self.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let used = self.parts.len().min(SLICES);
-            for (slice, part) in slices.iter_mut().zip(&self.parts) {
-                *slice = IoSlice::new(part);
-            }
-            match Pin::new(&mut *writer).poll_write_vectored(cx, &slices[..used]) {
+            // One part, the usual case, goes with the cheaper system call.
+            let written = match self.parts.make_contiguous() {
+                [part] => Pin::new(&mut *writer).poll_write(cx, part),
+                parts => with_slices(parts, |slices| Pin::new(&mut *writer).poll_write_vectored(cx, slices)),
+            };
+            match written {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => {
                     self.advance(written);
@@ -112,6 +112,27 @@ impl Outgoing {
         Poll::Ready(Ok(total))
     }
 
+    /// Writes what the socket takes at once, without asking to be woken when it takes more.
+    pub(super) fn try_write(&mut self, writer: &OwnedWriteHalf) -> io::Result<usize> {
+        let mut total = 0;
+        while !self.is_empty() {
+            let written = match self.parts.make_contiguous() {
+                [part] => writer.try_write(part),
+                parts => with_slices(parts, |slices| writer.try_write_vectored(slices)),
+            };
+            match written {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    self.advance(written);
+                    total += written;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(total)
+    }
+
     fn advance(&mut self, mut written: usize) {
         while let Some(part) = self.parts.front_mut() {
             if written < part.len() {
@@ -123,6 +144,15 @@ impl Outgoing {
         }
         self.answers = 0;
     }
+}
+
+/// The first parts as one vectored write takes them.
+fn with_slices<T>(parts: &[Bytes], write: impl FnOnce(&[IoSlice<'_>]) -> T) -> T {
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    for (slice, part) in slices.iter_mut().zip(parts) {
+        *slice = IoSlice::new(part);
+    }
+    write(&slices[..parts.len().min(SLICES)])
 }
 
 impl Stream {
