@@ -21,7 +21,7 @@ use tokio::{
 use wasmtx_hub::{CloseReason, News, Publication};
 
 use super::{
-    play::{Playing, Ways},
+    play::{Playing, Taken, Ways},
     registry::{Conn, Session},
     stream::Outgoing,
 };
@@ -252,12 +252,13 @@ impl Task {
 
     /// Gives every reader its turn, a few at a time.
     async fn serve(&mut self) {
+        let mut space = Taken::default();
         let mut place = 0;
         while place < self.members.len() {
             let now = Instant::now();
             let end = place + TURN;
             while place < end.min(self.members.len()) {
-                match self.members[place].serve(now) {
+                match self.members[place].serve(now, &mut space) {
                     Outcome::Stays => place += 1,
                     Outcome::Goes(fate) => self.members.swap_remove(place).go(fate),
                 }
@@ -286,7 +287,7 @@ impl Member {
         self.stalled_since.is_none() && self.ended.is_none() && self.hand.playing.has_more()
     }
 
-    fn serve(&mut self, now: Instant) -> Outcome {
+    fn serve(&mut self, now: Instant, space: &mut Taken) -> Outcome {
         let Hand {
             writer,
             playing,
@@ -297,7 +298,7 @@ impl Member {
             write_timeout,
         } = &mut self.hand;
         if outgoing.is_empty() && !self.leaves && self.ended.is_none() {
-            self.ended = playing.fill_interleaved(now, ways, outgoing, &session.traffic);
+            self.ended = playing.fill_interleaved(now, ways, outgoing, &session.traffic, space);
         }
         if !outgoing.is_empty() {
             match outgoing.try_write(writer) {

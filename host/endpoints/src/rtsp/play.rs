@@ -40,12 +40,18 @@ pub(super) enum Way {
 /// The ways of a session's medias, by the number of the media.
 pub(super) type Ways = Vec<Option<Way>>;
 
+/// What was taken from the ring and not handed on yet.
+#[derive(Default)]
+pub(super) struct Taken {
+    entries: Vec<Arc<Entry>>,
+    wires: Vec<Arc<Wire>>,
+}
+
 /// A reader that plays.
 pub(super) struct Playing {
     reader: Reader,
     lane: Arc<Lane<RtpForm>>,
-    entries: Vec<Arc<Entry>>,
-    wires: Vec<Arc<Wire>>,
+    taken: Taken,
     /// There may be frames in the ring that were not taken yet.
     pending: bool,
     /// `writeMergeWindow`: frames that come within it go out together.
@@ -60,8 +66,7 @@ impl Playing {
         Playing {
             reader,
             lane,
-            entries: Vec::new(),
-            wires: Vec::new(),
+            taken: Taken::default(),
             pending: true,
             merge,
             hold_until: None,
@@ -93,11 +98,12 @@ impl Playing {
     /// Takes what is there, and says where it begins, media by media.
     pub(super) fn begin(&mut self, ways: &Ways) -> Vec<PlayInfo> {
         let mut lost = 0;
-        self.reader.drain(FRAMES, BURST, &mut self.entries, &mut lost);
-        self.lane.wires(&self.entries, &mut self.wires);
+        self.reader.drain(FRAMES, BURST, &mut self.taken.entries, &mut lost);
+        self.lane.wires(&self.taken.entries, &mut self.taken.wires);
         let medias = ways.iter().enumerate().filter(|(_, way)| way.is_some());
         let infos = medias.filter_map(|(media, _)| {
             let first = self
+                .taken
                 .wires
                 .iter()
                 .filter(|wire| wire.media == media)
@@ -148,16 +154,22 @@ impl Playing {
         Ok(ended)
     }
 
-    /// The same for a reader of whom every media travels inside its connection: nothing to wait for.
+    /// The same for a reader of whom every media travels inside its connection: nothing to wait for. `space` is empty
+    /// before and after, and shared by all whom one task serves: its memory stays near.
     pub(super) fn fill_interleaved(
         &mut self,
         now: Instant,
         ways: &Ways,
         outgoing: &mut Outgoing,
         traffic: &Traffic,
+        space: &mut Taken,
     ) -> Option<CloseReason> {
+        if self.taken.wires.is_empty() {
+            self.taken = std::mem::take(space);
+        }
         let ended = self.take(BYTES, traffic);
         self.interleave(ways, outgoing, traffic);
+        *space = std::mem::take(&mut self.taken);
         for (way, report) in self.reports(now, ways, traffic) {
             if let Way::Tcp { rtcp, .. } = way {
                 interleave_rtcp(*rtcp, report, outgoing);
@@ -181,15 +193,17 @@ impl Playing {
         let mut lost = 0;
         self.pending = false;
         let mut ended = None;
-        match self.reader.drain(FRAMES, most, &mut self.entries, &mut lost) {
+        match self.reader.drain(FRAMES, most, &mut self.taken.entries, &mut lost) {
             Drained::More => self.pending = true,
             Drained::Empty => {}
             Drained::Ended(reason) => ended = Some(reason),
         }
-        let known = self.wires.len();
-        self.lane
-            .wires(&self.entries[known.min(self.entries.len())..], &mut self.wires);
-        self.entries.clear();
+        let known = self.taken.wires.len();
+        self.lane.wires(
+            &self.taken.entries[known.min(self.taken.entries.len())..],
+            &mut self.taken.wires,
+        );
+        self.taken.entries.clear();
         if lost > 0 {
             traffic.outbound_rtp_packets_discarded.add(lost);
         }
@@ -199,7 +213,7 @@ impl Playing {
     /// Queues what travels inside the connection, and lets go of everything that was taken.
     fn interleave(&mut self, ways: &Ways, outgoing: &mut Outgoing, traffic: &Traffic) {
         let (mut bytes, mut packets) = (0, 0);
-        for wire in self.wires.drain(..) {
+        for wire in self.taken.wires.drain(..) {
             let (Some(packed), Some(Some(Way::Tcp { rtp, .. }))) = (&wire.packets, ways.get(wire.media)) else {
                 continue;
             };
@@ -220,7 +234,7 @@ impl Playing {
 
     async fn send_datagrams(&mut self, ways: &Ways, traffic: &Traffic) -> io::Result<()> {
         let (mut bytes, mut packets) = (0, 0);
-        for wire in &self.wires {
+        for wire in &self.taken.wires {
             let (Some(packed), Some(Some(Way::Udp(delivery)))) = (&wire.packets, ways.get(wire.media)) else {
                 continue;
             };
