@@ -48,6 +48,24 @@ pub enum CloseReason {
     Other,
 }
 
+impl std::fmt::Display for CloseReason {
+    /// For the log: what happened, in a few words.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            CloseReason::Ended => "the stream ended",
+            CloseReason::Replaced => "another publisher took over, or the tracks changed",
+            CloseReason::Reload => "the configuration changed",
+            CloseReason::Failed => "the publisher is gone",
+            CloseReason::Shutdown => "the server stops",
+            CloseReason::Kicked => "it was kicked",
+            CloseReason::Expired => "the permission ran out",
+            CloseReason::Timeout => "nothing was heard for too long",
+            CloseReason::TooSlow => "it took nothing for too long",
+            CloseReason::Other => "for another reason",
+        })
+    }
+}
+
 /// One stream on a path, from its first to its last frame, with one set of tracks.
 pub struct Publication {
     /// Where.

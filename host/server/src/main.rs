@@ -65,7 +65,9 @@ fn serve(config: config::Config) -> ExitCode {
     let code = match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
+            for problem in format!("{error:#}").lines() {
+                tracing::error!("{problem}");
+            }
             ExitCode::FAILURE
         }
     };

@@ -102,7 +102,7 @@ async fn reload(server: &Server, logs: &Logs, watch: &FileWatch) {
     let config = match config::load(Some(watch.file()), &config::environment()) {
         Ok(config) => config,
         Err(problems) => {
-            tracing::error!(code = "config", "the configuration in force stays:\n{problems}");
+            refuse(&problems.to_string());
             return;
         }
     };
@@ -111,11 +111,19 @@ async fn reload(server: &Server, logs: &Logs, watch: &FileWatch) {
     }
     let settings = log::Settings::from(&config.global);
     if let Err(error) = server.reload(config).await {
-        tracing::error!(code = "config", "the configuration in force stays: {error:#}");
+        refuse(&format!("{error:#}"));
         return;
     }
     if let Err(error) = logs.reload(&settings) {
         tracing::error!(code = "log", "the log stays as it is: {error}");
     }
     tracing::info!("configuration reloaded");
+}
+
+/// Says what is wrong with a changed file, a line each.
+fn refuse(problems: &str) {
+    for problem in problems.lines() {
+        tracing::error!(code = "config", "{problem}");
+    }
+    tracing::error!(code = "config", "the configuration in force stays");
 }

@@ -53,9 +53,14 @@ impl Filter for KeyframesOnly {
             (_, Audio::Pass) => Interest::pass(id),
             (_, Audio::Drop) => Interest::discard(id),
         };
-        Ok(Opening::with(
-            publication.tracks.iter().map(|track| interest(track.id, track.media)),
-        ))
+        let opening = Opening::with(publication.tracks.iter().map(|track| interest(track.id, track.media)));
+        let (pictures, others): (Vec<_>, Vec<_>) = publication
+            .tracks
+            .into_iter()
+            .partition(|track| track.media == Media::Video);
+        // Players wait for the first sound of a track that is announced.
+        let silent = matches!(self.config.audio, Audio::Drop) && !pictures.is_empty() && !others.is_empty();
+        Ok(if silent { opening.announcing(pictures) } else { opening })
     }
 }
 
@@ -95,7 +100,8 @@ mod tests {
             pictures.len() as u64,
             "what does not pass costs no call"
         );
-        assert_eq!(stream.tracks().len(), 2);
+        let announced = if config.contains("pass") { 2 } else { 1 };
+        assert_eq!(stream.tracks().len(), announced, "what does not pass is not announced");
     }
 
     #[test]

@@ -473,6 +473,7 @@ impl Driver {
             return self.answer(Answer::Reject(Status::UNSUPPORTED_MEDIA_TYPE));
         }
         if !self.shared.hub.is_configured(&path) {
+            tracing::info!(conn = %self.conn.id, %path, "[RTSP] cannot publish: no path is configured with this name");
             return self.answer(Answer::Reject(Status::NOT_FOUND));
         }
         let occupied = self
@@ -723,10 +724,14 @@ impl Driver {
             .map(|allowed| allowed.path.to_string())
             .unwrap_or_default();
         let (reason, code, why) = match end {
+            // Players that quit leave bytes unread: their system resets the connection.
+            End::Socket(error) if self.recording.is_none() && error.kind() == io::ErrorKind::ConnectionReset => {
+                (CloseReason::Ended, "hangup", "closed by the client".to_owned())
+            }
             End::Socket(error) => (CloseReason::Failed, "socket", error.to_string()),
             End::Hangup => (CloseReason::Ended, "hangup", "closed by the client".to_owned()),
             End::Machine(reason) => (CloseReason::Timeout, self.shared.blame(reason), reason.to_string()),
-            End::Stream(reason) => (*reason, "stream", format!("stream over: {reason:?}")),
+            End::Stream(reason) => (*reason, "stream", reason.to_string()),
         };
         self.stop(reason);
         let conn = self.conn.id;
