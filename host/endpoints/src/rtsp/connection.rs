@@ -1,4 +1,6 @@
-//! One RTSP connection: the loop that owns the socket, and the decisions that the machine asks for.
+//! One RTSP connection: the loop that owns the socket. What the machine asks is decided in `decisions`.
+
+mod decisions;
 
 use std::{
     io,
@@ -10,24 +12,15 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
-use wasmtx_hub::{
-    Access, Action, Client, CloseReason, Decision, Denial, PathName, Peer, Permit, Protocol, Publication, ReadError,
-};
-use wasmtx_protocol::{
-    rtp::{Delivery, Format},
-    rtsp::{
-        Status, sdp,
-        server::{self, Ask, Choice, Event, Lane, Offer, Output, Reason, Setup},
-    },
-};
+use wasmtx_hub::{Action, Client, CloseReason, PathName, Publication};
+use wasmtx_protocol::rtsp::server::{self, Event, Output, Reason};
 
 use super::{
-    access::{RtspProof, denied, unpublishable, unreadable},
     crew::{Hand, Membership, Over},
     play::{Playing, Way, Ways, send_rtcp},
-    ports::{self, Address, Datagram, Inbox},
+    ports::{Address, Datagram, Inbox},
     record::{Announced, Recording},
-    registry::{Conn, Details, Listed, Session, State, Traffic},
+    registry::{Conn, Listed, Session, State, Traffic},
     server::Shared,
     stream::{Io, Outgoing, Stream},
     wire::RtpForm,
@@ -348,294 +341,6 @@ impl Driver {
         Ok(())
     }
 
-    /// Asks the gate, unless it has answered the same question on this connection.
-    async fn allow(&mut self, action: Action, ask: Ask) -> Result<PathName, Answer> {
-        let same =
-            |allowed: &&Allowed| allowed.action == action && allowed.asked == ask.path && allowed.query == ask.query;
-        if let Some(allowed) = self.allowed.as_ref().filter(same) {
-            return Ok(allowed.path.clone());
-        }
-        let path = PathName::new(&ask.path).map_err(|_| Answer::Reject(Status::NOT_FOUND))?;
-        let client = Arc::new(Client {
-            id: Uuid::new_v4(),
-            protocol: Protocol::Rtsp,
-            address: self.remote.ip(),
-            agent: ask.user_agent,
-            query: ask.query.clone(),
-            extra: vec![("port".to_owned(), self.remote.port().to_string())],
-        });
-        let proof = RtspProof::new(ask.credentials, &ask.query);
-        let access = Access {
-            action,
-            path: Some(path.clone()),
-            client: client.clone(),
-            encrypted: self.encrypted,
-            proof: proof.clone(),
-        };
-        let permit = match self.shared.gate.check(&access).await {
-            Decision::Allow(permit) => permit,
-            Decision::Deny(denial) => {
-                use wasmtx_hub::Proof;
-                if proof.is_some() || denial != Denial::Credentials {
-                    tracing::warn!(conn = %self.conn.id, remote = %self.remote, %path, code = "denied", ?denial, "[RTSP] access refused");
-                }
-                let challenge = denial == Denial::Credentials;
-                return Err(if challenge {
-                    Answer::Challenge
-                } else {
-                    Answer::Reject(denied(denial))
-                });
-            }
-        };
-        self.slot.welcome();
-        let Permit {
-            identity,
-            lasts,
-            path: rewritten,
-            tags,
-            ..
-        } = permit;
-        let mut until = lasts.and_then(|lasts| Instant::now().checked_add(lasts));
-        if self.session.is_some() {
-            // A further question on the way (another path's DESCRIBE) makes the session neither longer nor another's.
-            until = until
-                .into_iter()
-                .chain(self.allowed.as_ref().and_then(|allowed| allowed.until))
-                .min();
-        } else {
-            let mut client = Arc::unwrap_or_clone(client);
-            client.extra.extend(tags);
-            client
-                .extra
-                .extend(identity.map(|identity| ("user".to_owned(), identity)));
-            self.client = Some(Arc::new(client));
-        }
-        let path = rewritten.unwrap_or(path);
-        self.allowed = Some(Allowed {
-            action,
-            asked: ask.path,
-            query: ask.query,
-            path: path.clone(),
-            until,
-        });
-        Ok(path)
-    }
-
-    fn answer(&mut self, answer: Answer) {
-        match answer {
-            Answer::Challenge => self.machine.challenge(),
-            Answer::Reject(status) => self.machine.reject(status, &[]),
-            Answer::Redirect(location) => self.machine.redirect(&location),
-        }
-    }
-
-    fn refuse_reading(&self, path: &PathName, error: &ReadError) -> Answer {
-        match error {
-            ReadError::Redirect(target) if target.contains("://") => Answer::Redirect(target.clone()),
-            ReadError::Redirect(target) => {
-                let scheme = if self.encrypted { "rtsps" } else { "rtsp" };
-                Answer::Redirect(format!("{scheme}://{}/{}", self.local, target.trim_start_matches('/')))
-            }
-            error => {
-                tracing::info!(conn = %self.conn.id, %path, "[RTSP] cannot read: {error}");
-                Answer::Reject(unreadable(error))
-            }
-        }
-    }
-
-    async fn describe(&mut self, ask: Ask) {
-        let query = ask.query.clone();
-        let described = match self.allow(Action::Read, ask).await {
-            Ok(path) => {
-                let described = self.shared.hub.describe(Instant::now(), &path, &query).await;
-                described.map_err(|error| self.refuse_reading(&path, &error))
-            }
-            Err(answer) => Err(answer),
-        };
-        match described {
-            Ok(publication) => {
-                let formats = Format::of_all(&publication.tracks());
-                self.machine
-                    .accept_describe(&sdp::Session::describe(publication.path.as_str(), formats));
-            }
-            Err(answer) => self.answer(answer),
-        }
-    }
-
-    async fn announce(&mut self, ask: Ask, description: &sdp::Session) {
-        let query = ask.query.clone();
-        let path = match self.allow(Action::Publish, ask).await {
-            Ok(path) => path,
-            Err(answer) => return self.answer(answer),
-        };
-        let announced = Announced::new(description);
-        if !(0..description.medias.len()).any(|media| announced.has(media)) {
-            return self.answer(Answer::Reject(Status::UNSUPPORTED_MEDIA_TYPE));
-        }
-        if !self.shared.hub.is_configured(&path) {
-            tracing::info!(conn = %self.conn.id, %path, "[RTSP] cannot publish: no path is configured with this name");
-            return self.answer(Answer::Reject(Status::NOT_FOUND));
-        }
-        let occupied = self
-            .shared
-            .hub
-            .path(&path)
-            .filter(|path| path.source().is_some() && !path.config().override_publisher);
-        if occupied.is_some() {
-            tracing::warn!(conn = %self.conn.id, %path, "[RTSP] somebody is already publishing on this path");
-            return self.answer(Answer::Reject(Status::FORBIDDEN));
-        }
-        self.announced = Some(announced);
-        self.open_session(&path, &query);
-        self.machine.accept_announce();
-    }
-
-    async fn set_up(&mut self, ask: Ask, setup: &Setup) {
-        let media = setup.media;
-        let transports = self.shared.transports;
-        let ports = self.shared.ports.clone().and_then(|ports| {
-            let numbers = ports.numbers().ok()?;
-            Some((ports, numbers))
-        });
-        let choice = setup.offers.iter().find_map(|offer| match (*offer, &ports) {
-            (Offer::Tcp, _) if transports.tcp => Some(Choice::Tcp),
-            // Datagrams beside an encrypted connection would show what it hides.
-            (Offer::Udp { .. }, Some((_, (rtp, rtcp)))) if transports.udp && !self.encrypted => Some(Choice::Udp {
-                server_rtp: *rtp,
-                server_rtcp: *rtcp,
-            }),
-            _ => None,
-        });
-        let Some(choice) = choice else {
-            return self.answer(Answer::Reject(Status::UNSUPPORTED_TRANSPORT));
-        };
-        if !setup.publish {
-            if let Err(answer) = self.prepare_reading(ask, media).await {
-                return self.answer(answer);
-            }
-        } else if !self.announced.as_ref().is_some_and(|announced| announced.has(media)) {
-            return self.answer(Answer::Reject(Status::UNSUPPORTED_MEDIA_TYPE));
-        }
-        let ssrc = self.lane.as_ref().and_then(|lane| lane.with(|form| form.ssrc(media)));
-        self.machine.accept_setup(choice, ssrc);
-        let Some(lane) = self.machine.lane(media) else { return };
-        let way = match (lane, ports) {
-            (Lane::Tcp { rtp, rtcp }, _) => Way::Tcp { rtp, rtcp },
-            (Lane::Udp { rtp, rtcp }, Some((ports, _))) => {
-                let (address, _) = self.inbox.get_or_insert_with(ports::inbox);
-                Way::Udp(ports.deliver(self.remote.ip(), rtp, rtcp, media, address))
-            }
-            _ => return,
-        };
-        if self.ways.len() <= media {
-            self.ways.resize_with(media + 1, || None);
-        }
-        let transport = if matches!(way, Way::Udp(_)) { "UDP" } else { "TCP" };
-        self.ways[media] = Some(way);
-        if let Some(session) = &self.session {
-            let mut details = session.details.lock();
-            details.transport = Some(transport);
-            details.profile = Some("AVP");
-        }
-    }
-
-    async fn prepare_reading(&mut self, ask: Ask, media: usize) -> Result<(), Answer> {
-        let query = ask.query.clone();
-        let path = self.allow(Action::Read, ask).await?;
-        let has_media = |publication: &Publication| media < publication.tracks().len();
-        if let Some(publication) = &self.publication {
-            return if has_media(publication) {
-                Ok(())
-            } else {
-                Err(Answer::Reject(Status::NOT_FOUND))
-            };
-        }
-        let described = self.shared.hub.describe(Instant::now(), &path, &query).await;
-        let publication = described.map_err(|error| self.refuse_reading(&path, &error))?;
-        if !has_media(&publication) {
-            return Err(Answer::Reject(Status::NOT_FOUND));
-        }
-        let mtu = self.shared.udp_max_payload;
-        self.lane = Some(publication.lane(|publication| RtpForm::new(publication, mtu, rand::random)));
-        self.publication = Some(publication);
-        self.open_session(&path, &query);
-        Ok(())
-    }
-
-    async fn play(&mut self) {
-        let (Some(publication), Some(client), Some(session)) = (&self.publication, &self.client, &self.session) else {
-            return self.answer(Answer::Reject(Status::METHOD_NOT_VALID_IN_THIS_STATE));
-        };
-        let now = Instant::now();
-        let peer = Peer {
-            kind: self.shared.kind(self.encrypted),
-            id: session.id,
-        };
-        let reader = match self.shared.hub.read(now, &publication.path, peer, client.clone()).await {
-            Ok(reader) => reader,
-            Err(error) => {
-                let answer = self.refuse_reading(&publication.path, &error);
-                return self.answer(answer);
-            }
-        };
-        if !Arc::ptr_eq(reader.publication(), publication) {
-            // Published anew since SETUP: the client must look at the new description.
-            return self.answer(Answer::Reject(Status::SESSION_NOT_FOUND));
-        }
-        let Some(lane) = self.lane.clone() else {
-            return self.answer(Answer::Reject(Status::METHOD_NOT_VALID_IN_THIS_STATE));
-        };
-        let mut playing = Playing::new(now, reader, lane);
-        let infos = playing.begin(&self.ways);
-        tracing::info!(conn = %self.conn.id, path = %playing.reader().path().name, session = %session.id, "[RTSP] session is reading");
-        self.playing = Some(playing);
-        self.machine.accept_play(&infos, None);
-        self.note_state(State::Read);
-    }
-
-    fn record(&mut self) {
-        let (Some(announced), Some(allowed), Some(session)) = (&self.announced, &self.allowed, &self.session) else {
-            return self.answer(Answer::Reject(Status::METHOD_NOT_VALID_IN_THIS_STATE));
-        };
-        let set_up: Vec<usize> = (0..self.ways.len())
-            .filter(|media| self.ways[*media].is_some())
-            .collect();
-        let tracks = announced.tracks(&set_up);
-        let codecs: Vec<&str> = tracks.iter().map(|track| track.codec.name()).collect();
-        let peer = Peer {
-            kind: self.shared.kind(self.encrypted),
-            id: session.id,
-        };
-        let now = Instant::now();
-        match self.shared.hub.publish(
-            now,
-            wall_clock(),
-            &allowed.path,
-            peer,
-            self.client.clone(),
-            None,
-            tracks.clone(),
-        ) {
-            Ok(publisher) => {
-                let over_udp = self.ways.iter().flatten().any(|way| matches!(way, Way::Udp(_)));
-                let delivery = if over_udp {
-                    Delivery::Datagrams
-                } else {
-                    Delivery::Ordered
-                };
-                tracing::info!(conn = %self.conn.id, path = %allowed.path, session = %session.id, tracks = codecs.join(", "), "[RTSP] session is publishing");
-                self.recording = Some(Recording::new(publisher, announced, &set_up, delivery, rand::random));
-                self.machine.accept_record();
-                self.note_state(State::Publish);
-            }
-            Err(error) => {
-                tracing::warn!(conn = %self.conn.id, path = %allowed.path, "[RTSP] cannot publish: {error}");
-                let status = unpublishable(&error);
-                self.answer(Answer::Reject(status));
-            }
-        }
-    }
-
     fn handle_datagram(&mut self, Datagram { media, rtcp, data }: Datagram) -> Result<(), End> {
         let now = Instant::now();
         if let Some(session) = &self.session {
@@ -672,36 +377,6 @@ impl Driver {
             }
         }
         Ok(())
-    }
-
-    fn open_session(&mut self, path: &PathName, query: &str) {
-        let Some(client) = &self.client else { return };
-        let user = client
-            .extra
-            .iter()
-            .find(|(key, _)| key == "user")
-            .map_or("", |(_, user)| user);
-        let details = Details {
-            state: State::Idle,
-            path: path.to_string(),
-            query: query.to_owned(),
-            user: user.to_owned(),
-            user_agent: client.agent.clone().unwrap_or_default(),
-            transport: None,
-            profile: None,
-        };
-        let session = Session {
-            id: client.id,
-            created: wall_clock(),
-            remote: self.remote,
-            encrypted: self.encrypted,
-            conn: self.conn.id,
-            details: details.into(),
-            traffic: Traffic::default(),
-            kick: self.kick.clone(),
-        };
-        *self.conn.session.lock() = Some(session.id);
-        self.session = Some(self.shared.registry.add_session(session));
     }
 
     fn note_state(&self, state: State) {
@@ -744,13 +419,6 @@ impl Driver {
             _ => tracing::info!(%conn, path, code, "[RTSP] connection closed: {why}"),
         }
     }
-}
-
-/// An answer other than yes.
-enum Answer {
-    Challenge,
-    Reject(Status),
-    Redirect(String),
 }
 
 /// Losses that a reader reports (RFC 3550 section 6.4.1), and the reports themselves.
