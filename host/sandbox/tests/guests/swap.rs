@@ -234,7 +234,13 @@ fn a_changed_file_takes_over_by_itself_and_a_broken_one_does_not() {
     let directory = Directory::new();
     let file = directory.path().join("plugin.wasm");
     fs::copy(guest("pass"), &file).unwrap();
-    let registry = registry(vec![PluginSpec::new("plugin", Source::File(file.clone()))]);
+    // The new version announces no sound.
+    let allow_track_change = true;
+    let spec = PluginSpec {
+        allow_track_change,
+        ..PluginSpec::new("plugin", Source::File(file.clone()))
+    };
+    let registry = registry(vec![spec]);
     let mut stream = Stream::open(&chains(&registry, &["plugin"]));
     let _watch = registry.watch().unwrap();
     stream.passes(3);
