@@ -156,7 +156,6 @@ impl Following {
 struct State {
     seat: Option<Arc<Seat>>,
     publication: Option<Arc<Publication>>,
-    source: Option<String>,
     readers: BTreeMap<ReaderId, (Peer, Arc<Client>)>,
     next_reader: u64,
     waiting: usize,
@@ -362,7 +361,7 @@ impl Path {
             path: self.name.clone(),
             generation: 0,
             publisher: client.clone(),
-            source: source.clone(),
+            source,
             tracks,
         };
         opening.generation = self.state.lock().generation + 1;
@@ -419,7 +418,6 @@ impl Path {
         };
         state.publication = Some(publication.clone());
         state.seat = Some(seat.clone());
-        state.source = source;
         state.closed_by = None;
         self.tell(&state);
         drop(state);
@@ -464,7 +462,6 @@ impl Path {
         }
         state.seat = None;
         state.publication = None;
-        state.source = None;
         publication.end(reason);
         self.settle(state);
     }

@@ -173,12 +173,7 @@ struct Member {
     leaves: bool,
 }
 
-/// What became of a member in its turn.
-enum Outcome {
-    Stays,
-    Goes(Fate),
-}
-
+/// Why a member goes.
 enum Fate {
     GivenBack,
     Failed(io::Error),
@@ -259,8 +254,8 @@ impl Task {
             let end = place + TURN;
             while place < end.min(self.members.len()) {
                 match self.members[place].serve(now, &mut space) {
-                    Outcome::Stays => place += 1,
-                    Outcome::Goes(fate) => self.members.swap_remove(place).go(fate),
+                    None => place += 1,
+                    Some(fate) => self.members.swap_remove(place).go(fate),
                 }
             }
             tokio::task::yield_now().await;
@@ -287,7 +282,8 @@ impl Member {
         self.stalled_since.is_none() && self.ended.is_none() && self.hand.playing.has_more()
     }
 
-    fn serve(&mut self, now: Instant, space: &mut Taken) -> Outcome {
+    /// The member's turn. Answers why it goes; `None`: it stays.
+    fn serve(&mut self, now: Instant, space: &mut Taken) -> Option<Fate> {
         let Hand {
             writer,
             playing,
@@ -307,24 +303,16 @@ impl Member {
                     self.stalled_since = None;
                     conn.outbound_bytes.add(written as u64);
                 }
-                Err(error) => return Outcome::Goes(Fate::Failed(error)),
+                Err(error) => return Some(Fate::Failed(error)),
             }
             if !outgoing.is_empty() {
                 let since = *self.stalled_since.get_or_insert(now);
                 let too_slow = now.saturating_duration_since(since) >= *write_timeout;
-                return if too_slow {
-                    Outcome::Goes(Fate::TooSlow)
-                } else {
-                    Outcome::Stays
-                };
+                return too_slow.then_some(Fate::TooSlow);
             }
         }
         self.stalled_since = None;
-        if self.leaves || self.ended.is_some() {
-            Outcome::Goes(Fate::GivenBack)
-        } else {
-            Outcome::Stays
-        }
+        (self.leaves || self.ended.is_some()).then_some(Fate::GivenBack)
     }
 
     /// Writes what waits; when the socket takes nothing, the task is woken when it does.

@@ -97,9 +97,8 @@ impl Playing {
 
     /// Takes what is there, and says where it begins, media by media.
     pub(super) fn begin(&mut self, ways: &Ways) -> Vec<PlayInfo> {
-        let mut lost = 0;
-        self.reader.drain(FRAMES, BURST, &mut self.taken.entries, &mut lost);
-        self.lane.wires(&self.taken.entries, &mut self.taken.wires);
+        // What else there is, the stream's end among it, is seen again by the first fill.
+        self.draw(BURST, &mut 0);
         let medias = ways.iter().enumerate().filter(|(_, way)| way.is_some());
         let infos = medias.filter_map(|(media, _)| {
             let first = self
@@ -188,26 +187,27 @@ impl Playing {
         self.merge
     }
 
-    /// Takes frames out of the ring, and has them packed.
+    /// Takes what is there, and counts what this reader was too slow for. Answers the stream's end.
     fn take(&mut self, most: usize, traffic: &Traffic) -> Option<CloseReason> {
         let mut lost = 0;
-        self.pending = false;
-        let mut ended = None;
-        match self.reader.drain(FRAMES, most, &mut self.taken.entries, &mut lost) {
-            Drained::More => self.pending = true,
-            Drained::Empty => {}
-            Drained::Ended(reason) => ended = Some(reason),
-        }
-        let known = self.taken.wires.len();
-        self.lane.wires(
-            &self.taken.entries[known.min(self.taken.entries.len())..],
-            &mut self.taken.wires,
-        );
-        self.taken.entries.clear();
+        let drained = self.draw(most, &mut lost);
         if lost > 0 {
             traffic.outbound_rtp_packets_discarded.add(lost);
         }
-        ended
+        self.pending = drained == Drained::More;
+        match drained {
+            Drained::Ended(reason) => Some(reason),
+            Drained::More | Drained::Empty => None,
+        }
+    }
+
+    /// Takes frames out of the ring, and has them packed.
+    fn draw(&mut self, most: usize, lost: &mut u64) -> Drained {
+        let Taken { entries, wires } = &mut self.taken;
+        let drained = self.reader.drain(FRAMES, most, entries, lost);
+        self.lane.wires(entries, wires);
+        entries.clear();
+        drained
     }
 
     /// Queues what travels inside the connection, and lets go of everything that was taken.

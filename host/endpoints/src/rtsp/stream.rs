@@ -91,14 +91,35 @@ impl Outgoing {
         cx: &mut Context<'_>,
         writer: &mut (impl AsyncWrite + Unpin),
     ) -> Poll<io::Result<usize>> {
-        let mut total = 0;
-        while !self.is_empty() {
+        self.write_with(|parts| match parts {
             // One part, the usual case, goes with the cheaper system call.
-            let written = match self.parts.make_contiguous() {
-                [part] => Pin::new(&mut *writer).poll_write(cx, part),
-                parts => with_slices(parts, |slices| Pin::new(&mut *writer).poll_write_vectored(cx, slices)),
+            [part] => Pin::new(&mut *writer).poll_write(cx, part),
+            parts => with_slices(parts, |slices| Pin::new(&mut *writer).poll_write_vectored(cx, slices)),
+        })
+    }
+
+    /// Writes what the socket takes at once, without asking to be woken when it takes more. 0: it takes nothing.
+    pub(super) fn try_write(&mut self, writer: &OwnedWriteHalf) -> io::Result<usize> {
+        let written = self.write_with(|parts| {
+            let written = match parts {
+                [part] => writer.try_write(part),
+                parts => with_slices(parts, |slices| writer.try_write_vectored(slices)),
             };
             match written {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+                written => Poll::Ready(written),
+            }
+        });
+        match written {
+            Poll::Ready(written) => written,
+            Poll::Pending => Ok(0),
+        }
+    }
+
+    fn write_with(&mut self, mut write: impl FnMut(&[Bytes]) -> Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        let mut total = 0;
+        while !self.is_empty() {
+            match write(self.parts.make_contiguous()) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(written)) => {
                     self.advance(written);
@@ -110,27 +131,6 @@ impl Outgoing {
             }
         }
         Poll::Ready(Ok(total))
-    }
-
-    /// Writes what the socket takes at once, without asking to be woken when it takes more.
-    pub(super) fn try_write(&mut self, writer: &OwnedWriteHalf) -> io::Result<usize> {
-        let mut total = 0;
-        while !self.is_empty() {
-            let written = match self.parts.make_contiguous() {
-                [part] => writer.try_write(part),
-                parts => with_slices(parts, |slices| writer.try_write_vectored(slices)),
-            };
-            match written {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    self.advance(written);
-                    total += written;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(total)
     }
 
     fn advance(&mut self, mut written: usize) {
