@@ -13,7 +13,7 @@ use bytes::Bytes;
 use serde_json::{Value as Json, json};
 use wasmtx_hub::{CloseReason, Flow, Opening, Output, PathName, Refusal, Stage};
 use wasmtx_media::{Codec, Flags, Frame, Kind, Track, TrackId, Tracks};
-use wasmtx_sandbox::{PluginSpec, Registry, Source, Use};
+use wasmtx_sandbox::{PluginSpec, Registry, Services, Source, Use};
 
 const SAMPLES: usize = 41;
 const SAMPLE: Duration = Duration::from_millis(3);
@@ -52,7 +52,7 @@ fn state() -> &'static Path {
 }
 
 fn registry(specs: Vec<PluginSpec>) -> Registry {
-    Registry::new(Some(state()), specs).expect("the guests load")
+    Registry::new(Some(state()), Services::default(), specs).expect("the guests load")
 }
 
 fn stage(registry: &Registry, name: &str, times: usize) -> Box<dyn Stage> {
@@ -299,7 +299,7 @@ fn start() {
     };
     let timed = |what: &str, state: Option<&Path>| {
         let begun = Instant::now();
-        drop(Registry::new(state, bundled()).expect("bundled plugins load"));
+        drop(Registry::new(state, Services::default(), bundled()).expect("bundled plugins load"));
         println!("  {what:<44} {:>7.1}", begun.elapsed().as_secs_f64() * 1e3);
     };
     timed("engine and 2 plugins, compiled", None);

@@ -20,14 +20,43 @@ pub enum Role {
     Auth,
     /// Sees frames on the media path.
     Filter,
+    /// Takes frames from a cursor of its own.
+    Sink,
+    /// Plans which tracks are re-encoded.
+    Transcoder,
+    /// Learns what happened.
+    Events,
+    /// Finds streams for paths that nobody publishes.
+    Resolver,
+}
+
+impl Role {
+    /// Each of them.
+    pub const ALL: [Role; 6] = [
+        Role::Auth,
+        Role::Filter,
+        Role::Sink,
+        Role::Transcoder,
+        Role::Events,
+        Role::Resolver,
+    ];
+
+    /// The interface of the contract, and the word of mediamtx.yml.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Auth => "auth",
+            Role::Filter => "filter",
+            Role::Sink => "sink",
+            Role::Transcoder => "transcoder",
+            Role::Events => "events",
+            Role::Resolver => "resolver",
+        }
+    }
 }
 
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Role::Auth => "auth",
-            Role::Filter => "filter",
-        })
+        f.write_str(self.name())
     }
 }
 
@@ -40,7 +69,11 @@ pub(crate) struct Code {
     /// Only configures: to check a configuration whatever the roles are.
     pub(crate) configuring: bindings::lifecycle::ConfiguringPre<State>,
     pub(crate) filter: Option<bindings::filter::FilteringPre<State>>,
+    pub(crate) transcoder: Option<bindings::transcoder::PlanningPre<State>>,
     pub(crate) auth: Option<bindings::auth::DecidingPre<State>>,
+    pub(crate) sink: Option<bindings::sink::SinkingPre<State>>,
+    pub(crate) events: Option<bindings::events::ObservingPre<State>>,
+    pub(crate) resolver: Option<bindings::resolver::ResolvingPre<State>>,
 }
 
 impl Code {
@@ -49,14 +82,15 @@ impl Code {
         match role {
             Role::Auth => self.auth.is_some(),
             Role::Filter => self.filter.is_some(),
+            Role::Sink => self.sink.is_some(),
+            Role::Transcoder => self.transcoder.is_some(),
+            Role::Events => self.events.is_some(),
+            Role::Resolver => self.resolver.is_some(),
         }
     }
 
     pub(crate) fn roles(&self) -> Vec<Role> {
-        [Role::Auth, Role::Filter]
-            .into_iter()
-            .filter(|role| self.has(*role))
-            .collect()
+        Role::ALL.into_iter().filter(|role| self.has(*role)).collect()
     }
 }
 
@@ -64,8 +98,10 @@ impl Code {
 pub(crate) struct Loader {
     clocked: Arc<Clocked>,
     compiler: Compiler,
-    /// Nothing in it waits, so the same serves filters (called synchronously) and auth (called on fibers).
-    linker: Linker<State>,
+    /// For what is called synchronously: nothing in it waits.
+    media: Linker<State>,
+    /// For what is called on fibers: some of it waits, and a component linked to it can be called in no other way.
+    control: Linker<State>,
 }
 
 const PACKAGE: &str = "wasmtx:plugin/";
@@ -74,7 +110,8 @@ const LIFECYCLE: &str = "lifecycle";
 impl Loader {
     pub(crate) fn new(clocked: Arc<Clocked>, compiler: Compiler) -> wasmtime::Result<Loader> {
         Ok(Loader {
-            linker: host::linker(&clocked.engine)?,
+            media: host::media(&clocked.engine)?,
+            control: host::control(&clocked.engine)?,
             clocked,
             compiler,
         })
@@ -89,41 +126,42 @@ impl Loader {
         let digest = cache::digest(bytes);
         let component = self.compiler.compile(bytes, &digest)?;
         self.check_imports(&component)?;
-        let (mut auth, mut filter, mut lifecycle, mut others) = (false, false, false, Vec::new());
-        for (name, _) in component.component_type().exports(&self.clocked.engine) {
-            match interface(name) {
-                Some("auth") => auth = true,
-                Some("filter") => filter = true,
-                Some(LIFECYCLE) => lifecycle = true,
-                Some(other) => others.push(other.to_owned()),
-                None => {}
-            }
-        }
-        if !lifecycle {
+        let exported: Vec<_> = component
+            .component_type()
+            .exports(&self.clocked.engine)
+            .filter_map(|(name, _)| interface(name).map(str::to_owned))
+            .collect();
+        if !exported.iter().any(|name| name == LIFECYCLE) {
             return Err(format!("it does not export {PACKAGE}{LIFECYCLE}"));
         }
-        if !auth && !filter {
-            return Err(match &others[..] {
-                [] => format!("it exports no role ({PACKAGE}auth or {PACKAGE}filter)"),
-                others => format!(
-                    "it only exports {}, which this version of wasmtx does not run",
-                    others.join(", ")
-                ),
-            });
+        let has = |role: Role| exported.iter().any(|name| name == role.name());
+        if !Role::ALL.into_iter().any(has) {
+            return Err(format!(
+                "it exports no role ({})",
+                Role::ALL.map(|role| format!("{PACKAGE}{role}")).join(", ")
+            ));
         }
-        let linked = self.linker.instantiate_pre(&component).map_err(mismatch)?;
+        let media = self.media.instantiate_pre(&component).map_err(mismatch)?;
+        let control = self.control.instantiate_pre(&component).map_err(mismatch)?;
+        /// The exports of a role, if the component has it.
+        macro_rules! role {
+            ($role:expr, $exports:path, $linked:expr) => {
+                has($role)
+                    .then(|| <$exports>::new($linked.clone()))
+                    .transpose()
+                    .map_err(mismatch)?
+            };
+        }
         Ok(Code {
             clocked: self.clocked.clone(),
             digest,
-            filter: filter
-                .then(|| bindings::filter::FilteringPre::new(linked.clone()))
-                .transpose()
-                .map_err(mismatch)?,
-            auth: auth
-                .then(|| bindings::auth::DecidingPre::new(linked.clone()))
-                .transpose()
-                .map_err(mismatch)?,
-            configuring: bindings::lifecycle::ConfiguringPre::new(linked).map_err(mismatch)?,
+            filter: role!(Role::Filter, bindings::filter::FilteringPre<State>, media),
+            transcoder: role!(Role::Transcoder, bindings::transcoder::PlanningPre<State>, media),
+            auth: role!(Role::Auth, bindings::auth::DecidingPre<State>, control),
+            sink: role!(Role::Sink, bindings::sink::SinkingPre<State>, control),
+            events: role!(Role::Events, bindings::events::ObservingPre<State>, control),
+            resolver: role!(Role::Resolver, bindings::resolver::ResolvingPre<State>, control),
+            configuring: bindings::lifecycle::ConfiguringPre::new(media).map_err(mismatch)?,
         })
     }
 

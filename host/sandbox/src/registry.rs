@@ -26,10 +26,11 @@ use crate::{
     component::{Loader, Role},
     engine::Clocked,
     entry::Slot,
-    host::Grants,
+    host::{Grants, Outside},
     limits::{CHAIN_LENGTH, COMPONENT_BYTES, Limits},
     plugin::{Plugin, Status},
     policy::OnError,
+    services::Services,
     version::Version,
 };
 
@@ -110,6 +111,7 @@ pub struct Registry(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     loader: Loader,
+    services: Services,
     aside: Arc<Aside>,
     plugins: Mutex<BTreeMap<String, Entry>>,
     /// The number of the next version of any plugin.
@@ -131,8 +133,8 @@ impl Registry {
     ///
     /// # Errors
     /// All that is wrong, one error per plugin.
-    pub fn new(state: Option<&Path>, specs: Vec<PluginSpec>) -> Result<Registry, Vec<Error>> {
-        let inner = Inner::new(state).map_err(|error| vec![error])?;
+    pub fn new(state: Option<&Path>, services: Services, specs: Vec<PluginSpec>) -> Result<Registry, Vec<Error>> {
+        let inner = Inner::new(state, services).map_err(|error| vec![error])?;
         let registry = Registry(Arc::new(inner));
         registry.apply(specs)?;
         Ok(registry)
@@ -234,7 +236,7 @@ impl Registry {
 }
 
 impl Inner {
-    fn new(state: Option<&Path>) -> Result<Inner, Error> {
+    fn new(state: Option<&Path>, services: Services) -> Result<Inner, Error> {
         let clocked = Arc::new(Clocked::new()?);
         let cache = state.and_then(|state| {
             Cache::open(state, &clocked.engine)
@@ -246,6 +248,7 @@ impl Inner {
         let compiler = Compiler::new(&clocked.engine, cache)?;
         Ok(Inner {
             loader: Loader::new(clocked, compiler).map_err(Error::Engine)?,
+            services,
             aside: Arc::new(Aside::new()?),
             plugins: Mutex::default(),
             numbers: AtomicU64::new(1),
@@ -304,6 +307,7 @@ impl Inner {
             number: self.numbers.fetch_add(1, Relaxed),
             code,
             config: text(&spec.config),
+            outside: Outside::new(&spec.grants, &self.services).map_err(refused)?,
             grants: spec.grants.clone(),
             limits: spec.limits.clone(),
             on_error: spec.on_error,

@@ -2,7 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::{cache::hex, component::Code, host::Grants, limits::Limits, policy::OnError};
+use crate::{
+    cache::hex,
+    component::Code,
+    host::{Grants, Outside},
+    limits::Limits,
+    policy::OnError,
+};
 
 /// Everything that an instance is made from.
 pub(crate) struct Version {
@@ -12,6 +18,7 @@ pub(crate) struct Version {
     /// The plugin's `config` as JSON text, for uses that have none of their own.
     pub(crate) config: Arc<str>,
     pub(crate) grants: Grants,
+    pub(crate) outside: Outside,
     pub(crate) limits: Limits,
     pub(crate) on_error: OnError,
     pub(crate) allow_track_change: bool,

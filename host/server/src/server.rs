@@ -219,7 +219,12 @@ fn settings_for_restart(old: &Config, new: &Config) -> Vec<String> {
 async fn load(config: Config) -> anyhow::Result<(sandbox::Registry, Force)> {
     let loaded = tokio::task::spawn_blocking(move || {
         let state = config.global.state_directory.clone();
-        let plugins = sandbox::Registry::new(Some(&state), wiring::specs(&config.global)).map_err(sentences)?;
+        let plugins = sandbox::Registry::new(
+            Some(&state),
+            sandbox::Services::default(),
+            wiring::specs(&config.global),
+        )
+        .map_err(sentences)?;
         let force = Force::new(config, &plugins, None)?;
         anyhow::Ok((plugins, force))
     });

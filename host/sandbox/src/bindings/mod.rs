@@ -3,8 +3,12 @@
 //! The roles share the types of the host's side, so that a frame's description is the same Rust type wherever it goes.
 
 pub(crate) mod auth;
+pub(crate) mod events;
 pub(crate) mod filter;
 pub(crate) mod lifecycle;
+pub(crate) mod resolver;
+pub(crate) mod sink;
+pub(crate) mod transcoder;
 
 mod imports {
     wasmtime::component::bindgen!({

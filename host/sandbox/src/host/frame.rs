@@ -162,7 +162,6 @@ impl HostHeld for State {
 
 /// The two functions that answer with bytes, by hand: what bindgen generates would copy them once more.
 pub(crate) fn add_reads(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    linker.allow_shadowing(true);
     let mut frame = linker.instance("wasmtx:plugin/frame@0.1.0")?;
     frame.func_wrap(
         "read",
@@ -180,7 +179,6 @@ pub(crate) fn add_reads(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             Ok((clamp(store.data().frame.held(&handle), offset, len),))
         },
     )?;
-    linker.allow_shadowing(false);
     Ok(())
 }
 

@@ -28,11 +28,12 @@ use crate::{
     deadline::Overtime,
     limits::Meter,
     metrics::Place,
+    services::{Control, Directory, HttpClient, Services, StorageGrant},
     ticker::Ticker,
     version::Version,
 };
 
-/// The interfaces that [`linker`] has, without package and version.
+/// The interfaces that the linkers have, without package and version.
 pub(crate) const INTERFACES: [&str; 12] = [
     "types", "log", "clock", "random", "metrics", "notify", "frame", "kv", "http", "storage", "control", "proof",
 ];
@@ -45,6 +46,51 @@ pub struct Grants {
     pub kv: bool,
     /// See passwords, tokens and the secrets of a query. Without it, an auth plugin can only compare, through `proof`.
     pub credentials: bool,
+    /// Send requests there: hosts, URL prefixes, address ranges.
+    pub http: Vec<String>,
+    /// Keep files below a directory.
+    pub storage: Option<StorageGrant>,
+    /// Act on streams and sessions.
+    pub control: Reach,
+}
+
+/// Where a plugin may ask for keyframes and end sessions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// Nowhere.
+    #[default]
+    Nowhere,
+    /// On the paths that use it.
+    OwnPaths,
+    /// On every path.
+    Everywhere,
+}
+
+/// What a version of a plugin may reach, ready to use.
+#[derive(Clone)]
+pub(crate) struct Outside {
+    pub(crate) http: Option<Arc<dyn HttpClient>>,
+    pub(crate) storage: Option<Arc<dyn Directory>>,
+    pub(crate) control: Arc<dyn Control>,
+}
+
+impl Outside {
+    /// Opens what is granted.
+    ///
+    /// # Errors
+    /// The grant that cannot work, in one sentence.
+    pub(crate) fn new(grants: &Grants, services: &Services) -> Result<Outside, String> {
+        let http = || services.http.client(&grants.http);
+        Ok(Outside {
+            http: (!grants.http.is_empty()).then(http).transpose()?,
+            storage: grants
+                .storage
+                .as_ref()
+                .map(|grant| services.storage.directory(grant))
+                .transpose()?,
+            control: services.control.clone(),
+        })
+    }
 }
 
 /// What all instances of one plugin share.
@@ -71,6 +117,7 @@ pub(crate) struct State {
     pub(crate) common: Arc<Common>,
     pub(crate) place: Arc<Place>,
     pub(crate) grants: Grants,
+    pub(crate) outside: Outside,
     pub(crate) meter: Meter,
     pub(crate) frame: frame::AtHand,
     /// What the client showed, while `auth.check` runs.
@@ -88,6 +135,7 @@ impl State {
             common,
             place,
             grants: version.grants.clone(),
+            outside: version.outside.clone(),
             meter: Meter::new(version.limits.memory),
             frame: frame::AtHand::default(),
             proof: None,
@@ -99,10 +147,23 @@ impl State {
 
 impl plugin::types::Host for State {}
 
-/// Everything that a guest may import.
-pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+/// Everything that a guest may import, as instances on the media path have it: `http` and `storage` answer `not-granted`
+/// at once, whatever is granted.
+pub(crate) fn media(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     bindings::Imports::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    // What bindgen generated for some functions is replaced.
+    linker.allow_shadowing(true);
     frame::add_reads(&mut linker)?;
+    linker.allow_shadowing(false);
+    Ok(linker)
+}
+
+/// The same for instances off the media path, where a call may wait.
+pub(crate) fn control(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = media(engine)?;
+    linker.allow_shadowing(true);
+    http::add_waiting(&mut linker)?;
+    linker.allow_shadowing(false);
     Ok(linker)
 }

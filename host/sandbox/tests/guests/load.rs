@@ -3,7 +3,7 @@
 use std::{fs, path::Path, time::Duration};
 
 use serde_json::json;
-use wasmtx_sandbox::{Error, PluginSpec, Registry, Role, Source};
+use wasmtx_sandbox::{Error, PluginSpec, Registry, Role, Services, Source};
 
 use crate::support::*;
 
@@ -12,7 +12,10 @@ fn refusal(bytes: &[u8]) -> String {
     let file = directory.path().join("plugin.wasm");
     fs::write(&file, bytes).unwrap();
     let spec = PluginSpec::new("plugin", Source::File(file));
-    let error = Registry::new(None, vec![spec]).err().unwrap().remove(0);
+    let error = Registry::new(None, Services::default(), vec![spec])
+        .err()
+        .unwrap()
+        .remove(0);
     assert!(matches!(error, Error::Refused { .. }), "{error}");
     error.to_string()
 }
@@ -46,11 +49,13 @@ fn a_component_must_have_a_role_and_a_life_cycle() {
         refused_text(&format!("(component {})", names.iter().map(export).collect::<String>()))
     };
     assert!(empty(&["lifecycle"]).contains("no role"));
-    assert!(empty(&["lifecycle", "sink"]).contains("only exports sink"));
-    assert!(
-        empty(&["lifecycle", "filter"]).contains("contract"),
-        "an interface without its functions"
-    );
+    for role in Role::ALL {
+        let error = empty(&["lifecycle", role.name()]);
+        assert!(
+            error.contains("contract"),
+            "an interface without its functions: {error}"
+        );
+    }
 }
 
 #[test]
@@ -68,9 +73,13 @@ fn what_is_no_component_is_refused() {
 fn all_errors_of_a_registry_come_at_once() {
     let missing = PluginSpec::new("missing", Source::File("no/such/file.wasm".into()));
     let unknown = PluginSpec::new("unknown", Source::Bundled("no-such-plugin".into()));
-    let errors = Registry::new(None, vec![missing, plugin("pass", json!({})), unknown])
-        .err()
-        .unwrap();
+    let errors = Registry::new(
+        None,
+        Services::default(),
+        vec![missing, plugin("pass", json!({})), unknown],
+    )
+    .err()
+    .unwrap();
     assert!(
         matches!(&errors[..], [Error::Read { .. }, Error::Unknown(_)]),
         "{errors:?}"
@@ -85,7 +94,11 @@ fn only_the_component_with_the_wanted_digest_is_loaded() {
         sha256: Some([7; 32]),
         ..plugin("pass", json!({}))
     };
-    let error = Registry::new(None, vec![spec]).err().unwrap().remove(0).to_string();
+    let error = Registry::new(None, Services::default(), vec![spec])
+        .err()
+        .unwrap()
+        .remove(0)
+        .to_string();
     assert!(error.contains(&"07".repeat(32)), "{error}");
 }
 
@@ -170,7 +183,7 @@ fn compiled(state: &Path) -> Vec<std::path::PathBuf> {
 #[test]
 fn a_tampered_cache_is_compiled_anew() {
     let state = Directory::new();
-    let start = || Registry::new(Some(state.path()), vec![plugin("pass", json!({}))]).unwrap();
+    let start = || Registry::new(Some(state.path()), Services::default(), vec![plugin("pass", json!({}))]).unwrap();
     start();
     let files = compiled(state.path());
     assert_eq!(files.len(), 1);
@@ -190,6 +203,6 @@ fn a_state_directory_that_cannot_be_used_costs_only_the_cache() {
     let state = Directory::new();
     let file = state.path().join("file");
     fs::write(&file, b"in the way").unwrap();
-    let registry = Registry::new(Some(&file), vec![plugin("pass", json!({}))]).unwrap();
+    let registry = Registry::new(Some(&file), Services::default(), vec![plugin("pass", json!({}))]).unwrap();
     Stream::open(&chains(&registry, &["pass"])).passes(3);
 }

@@ -17,7 +17,7 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 use wasmtx_hub::{Client, CloseReason, Flow, Opening, Output, PathName, Protocol, Refusal, Stage};
 use wasmtx_media::{Codec, Flags, Frame, Kind, Track, TrackId, Tracks};
-use wasmtx_sandbox::{Chains, PluginSpec, Registry, Source, Usage, Use};
+use wasmtx_sandbox::{Chains, PluginSpec, Registry, Services, Source, Usage, Use};
 
 /// How long something that happens on another thread may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -42,7 +42,7 @@ pub(crate) fn plugin(name: &str, config: Json) -> PluginSpec {
 
 /// A registry whose compiled code all tests share.
 pub(crate) fn registry(specs: Vec<PluginSpec>) -> Registry {
-    Registry::new(Some(Path::new(env!("CARGO_TARGET_TMPDIR"))), specs).unwrap()
+    Registry::new(Some(Path::new(env!("CARGO_TARGET_TMPDIR"))), Services::default(), specs).unwrap()
 }
 
 /// One plugin in a path's list.
