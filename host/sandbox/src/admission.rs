@@ -18,6 +18,9 @@ pub(crate) fn check(bytes: &[u8], limits: &Limits) -> Result<(), String> {
             bytes.len()
         ));
     }
+    if !bytes.starts_with(b"\0asm") {
+        return Err("it is no WebAssembly component".into());
+    }
     if bytes.starts_with(b"\0asm\x01\0\0\0") {
         return Err("it is a core module; turn it into a component (wit-component, `wasm-tools component new`)".into());
     }

@@ -184,7 +184,7 @@ impl Loader {
 }
 
 /// `wasmtx:plugin/filter@0.1.3` is `filter`; another package or an incompatible version is nothing.
-fn interface(name: &str) -> Option<&str> {
+pub(crate) fn interface(name: &str) -> Option<&str> {
     let (interface, version) = name.strip_prefix(PACKAGE)?.split_once('@')?;
     version.strip_prefix("0.1.").map(|_| interface)
 }

@@ -23,6 +23,7 @@ mod entry;
 mod error;
 mod failure;
 mod host;
+pub mod inspect;
 mod instance;
 mod interest;
 mod limits;

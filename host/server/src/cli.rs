@@ -3,6 +3,8 @@
 use clap::{Arg, ArgMatches, Command, value_parser};
 use std::{ffi::OsString, path::PathBuf};
 
+use crate::plugin_cli;
+
 const FILE: &str = "FILE";
 const FILE_HELP: &str = "The configuration; without it mediamtx.yml is looked for in the working directory and in the \
                          usual places of the system, and defaults are used when there is none";
@@ -21,6 +23,8 @@ pub enum Task {
         /// The file that was named.
         file: Option<PathBuf>,
     },
+    /// Do something with a plugin, without a server.
+    Plugin(plugin_cli::Task),
 }
 
 /// The version, as `--version`, the API and the log tell it.
@@ -38,6 +42,11 @@ where
     let matches = command().try_get_matches_from(arguments)?;
     Ok(match matches.subcommand() {
         Some(("check", matches)) => Task::Check { file: file(matches) },
+        Some(("plugin", matches)) => match plugin_cli::task(matches) {
+            Some(task) => Task::Plugin(task),
+            // clap answers with the help before it comes to this.
+            None => return Err(command().error(clap::error::ErrorKind::MissingSubcommand, "what about the plugin?")),
+        },
         _ => Task::Run { file: file(&matches) },
     })
 }
@@ -56,6 +65,7 @@ fn command() -> Command {
                 .after_help("Exit code 0: the configuration can be used. 1: it cannot.")
                 .arg(file),
         )
+        .subcommand(plugin_cli::command())
 }
 
 fn file(matches: &ArgMatches) -> Option<PathBuf> {
@@ -83,6 +93,17 @@ mod tests {
         assert_eq!(task(&["a.yml"]), Ok(Task::Run { file: file() }));
         assert_eq!(task(&["check"]), Ok(Task::Check { file: None }));
         assert_eq!(task(&["check", "a.yml"]), Ok(Task::Check { file: file() }));
+    }
+
+    #[test]
+    fn a_subcommand_for_plugins_takes_its_own_arguments() {
+        assert!(matches!(task(&["plugin", "inspect", "a.wasm"]), Ok(Task::Plugin(_))));
+        assert_eq!(
+            task(&["plugin"]),
+            Err(ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand)
+        );
+        assert_eq!(task(&["plugin", "inspect"]), Err(ErrorKind::MissingRequiredArgument));
+        assert_eq!(task(&["plugin", "brew", "a.wasm"]), Err(ErrorKind::InvalidSubcommand));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod config;
 mod force;
 pub mod log;
 pub mod metrics;
+pub mod plugin_cli;
 pub mod redact;
 mod reload;
 pub mod run;

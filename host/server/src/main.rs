@@ -32,6 +32,7 @@ fn main() -> ExitCode {
             Ok(config) => return serve(config),
             Err(problems) => Err(problems),
         },
+        Task::Plugin(task) => return task.run(),
         _ => return ExitCode::FAILURE,
     };
     match done {
