@@ -155,6 +155,8 @@ fn client() -> Arc<Client> {
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         agent: None,
         query: String::new(),
+        identity: None,
+        tags: Vec::new(),
         extra: Vec::new(),
     })
 }

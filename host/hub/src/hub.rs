@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use wasmtx_media::{Tracks, WallClock};
 
 use crate::{
-    Client, CloseReason, Path, PathName, Peer, Publication, Publisher, Reader, Refusal, Role, Rule, Rules,
+    Client, CloseReason, Events, Path, PathName, Peer, Publication, Publisher, Reader, Refusal, Role, Rule, Rules,
     path::{Claim, Following},
 };
 
@@ -75,6 +75,7 @@ pub(crate) struct Shared {
     rules: RwLock<Arc<Rules>>,
     paths: Mutex<HashMap<PathName, Arc<Path>>>,
     created: mpsc::UnboundedSender<Arc<Path>>,
+    events: Events,
 }
 
 impl std::fmt::Debug for Hub {
@@ -95,8 +96,14 @@ impl Hub {
             rules: RwLock::default(),
             paths: Mutex::default(),
             created,
+            events: Events::default(),
         });
         (Hub(shared), births)
+    }
+
+    /// Where everybody notes what happened.
+    pub fn events(&self) -> &Events {
+        &self.0.events
     }
 
     /// Puts a configuration in force. Paths that no entry matches any more, or whose stream now comes from elsewhere, are
@@ -270,6 +277,7 @@ impl Shared {
     ) -> Arc<Path> {
         let path = Arc::new(Path::new(
             self.this.clone(),
+            self.events.clone(),
             name.clone(),
             Following::new(rule, groups),
             now,

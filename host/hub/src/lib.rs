@@ -8,6 +8,7 @@
 //! [`Form`] (how a protocol spells a frame). Nothing here knows a socket, a file or a plugin, and time is an argument.
 #![forbid(unsafe_code)]
 
+mod events;
 mod gate;
 mod hub;
 mod lane;
@@ -22,6 +23,7 @@ mod stage;
 #[cfg(test)]
 mod tests;
 
+pub use events::{Event, Events, Feed, Happened, Segment};
 pub use gate::{Access, Action, Decision, Denial, Gate, Permit, Proof};
 pub use hub::{Hub, PublishError, ReadError};
 pub use lane::{Form, Lane};

@@ -15,8 +15,8 @@ use tokio::sync::watch;
 use wasmtx_media::{Tracks, WallClock};
 
 use crate::{
-    Client, CloseReason, Limits, Opening, PathName, Peer, Publication, PublishError, Publisher, ReadError, Reader,
-    Rule, Stages,
+    Client, CloseReason, Event, Events, Limits, Opening, PathName, Peer, Publication, PublishError, Publisher,
+    ReadError, Reader, Rule, Stages,
     hub::Shared,
     publication::{Seat, same_format, valid},
 };
@@ -126,6 +126,7 @@ pub struct Path {
     pub(crate) created: Instant,
     following: ArcSwap<Following>,
     hub: Weak<Shared>,
+    events: Events,
     stages_changed: AtomicU64,
     state: Mutex<State>,
     status: watch::Sender<PathStatus>,
@@ -177,13 +178,14 @@ impl std::fmt::Debug for Path {
 }
 
 impl Path {
-    pub(crate) fn new(hub: Weak<Shared>, name: PathName, following: Following, now: Instant) -> Path {
+    pub(crate) fn new(hub: Weak<Shared>, events: Events, name: PathName, following: Following, now: Instant) -> Path {
         Path {
             name,
             counters: Counters::default(),
             created: now,
             following: ArcSwap::from_pointee(following),
             hub,
+            events,
             stages_changed: AtomicU64::new(0),
             state: Mutex::default(),
             status: watch::Sender::default(),
@@ -283,6 +285,7 @@ impl Path {
         }
         if let Some(publication) = state.publication.take() {
             publication.end(reason);
+            self.tell_offline(reason);
         }
         self.tell(&state);
     }
@@ -316,6 +319,20 @@ impl Path {
             refusals: state.refusals,
             closed: state.closed,
         });
+    }
+
+    /// Called with the state locked, as its sibling is: the events of a path come in order.
+    fn tell_online(&self, opening: &Opening, shown: Tracks) {
+        self.events.emit(|| {
+            Event::Online(Arc::new(Opening {
+                tracks: shown,
+                ..opening.clone()
+            }))
+        });
+    }
+
+    fn tell_offline(&self, reason: CloseReason) {
+        self.events.emit(|| Event::Offline(self.name.clone(), reason));
     }
 
     /// Tells the followers and, when nothing is left here, asks the hub to forget the path.
@@ -390,9 +407,12 @@ impl Path {
             old.take_away(CloseReason::Replaced);
         }
         let running = state.publication.take();
+        if running.is_some() {
+            self.tell_offline(CloseReason::Replaced);
+        }
         let (publication, continues) = match running {
             Some(publication) if same_format(&publication.tracks(), &shown) => {
-                publication.ring().write().set_tracks(shown);
+                publication.ring().write().set_tracks(shown.clone());
                 let position = publication.position(now);
                 opening.generation = publication.generation;
                 (publication, position)
@@ -410,7 +430,7 @@ impl Path {
                         state.generation,
                         wall,
                         limits,
-                        shown,
+                        shown.clone(),
                     )),
                     None,
                 )
@@ -419,6 +439,7 @@ impl Path {
         state.publication = Some(publication.clone());
         state.seat = Some(seat.clone());
         state.closed_by = None;
+        self.tell_online(&opening, shown);
         self.tell(&state);
         drop(state);
         Ok(Publisher::new(
@@ -432,26 +453,34 @@ impl Path {
     }
 
     /// The tracks changed beyond what readers can follow: a new ring, the old readers are told.
-    pub(crate) fn begin_generation(&self, seat: &Arc<Seat>, publication: &mut Arc<Publication>, tracks: Tracks) -> u32 {
+    pub(crate) fn begin_generation(
+        &self,
+        seat: &Arc<Seat>,
+        publication: &mut Arc<Publication>,
+        opening: &mut Opening,
+        tracks: Tracks,
+    ) {
         let mut state = self.state.lock();
         let is_mine = state.seat.as_ref().is_some_and(|mine| Arc::ptr_eq(mine, seat));
         if !is_mine {
-            return publication.generation;
+            return;
         }
         state.generation += 1;
+        opening.generation = state.generation;
         let limits = self.following.load().config.limits.clone();
         let new = Arc::new(Publication::new(
             self.name.clone(),
             state.generation,
             publication.since,
             limits,
-            tracks,
+            tracks.clone(),
         ));
         publication.end(CloseReason::Replaced);
+        self.tell_offline(CloseReason::Replaced);
+        self.tell_online(opening, tracks);
         *publication = new.clone();
         state.publication = Some(new);
         self.tell(&state);
-        state.generation
     }
 
     /// A publisher goes; the path is offline unless another has taken it over.
@@ -463,6 +492,7 @@ impl Path {
         state.seat = None;
         state.publication = None;
         publication.end(reason);
+        self.tell_offline(reason);
         self.settle(state);
     }
 
@@ -480,15 +510,18 @@ impl Path {
         }
         let id = ReaderId(state.next_reader);
         state.next_reader += 1;
+        self.events.emit(|| Event::Reading(self.name.clone(), client.clone()));
         state.readers.insert(id, (peer, client));
         self.tell(&state);
         drop(state);
         Ok(Reader::new(self.clone(), id, publication, now, config.reader_start))
     }
 
-    pub(crate) fn forget_reader(&self, id: ReaderId) {
+    pub(crate) fn forget_reader(&self, id: ReaderId, reason: CloseReason) {
         let mut state = self.state.lock();
-        state.readers.remove(&id);
+        if let Some((_, client)) = state.readers.remove(&id) {
+            self.events.emit(|| Event::ReadEnded(self.name.clone(), client, reason));
+        }
         self.settle(state);
     }
 

@@ -33,6 +33,10 @@ pub struct Client {
     pub agent: Option<String>,
     /// The query of the URL as sent, without the question mark. May hold secrets: see `redact` before showing it.
     pub query: String,
+    /// Who it is, as the gate found out.
+    pub identity: Option<String>,
+    /// What the gate says about it, by name.
+    pub tags: Vec<(String, String)>,
     /// What has no field (user, transport, port, tls version), by name.
     pub extra: Vec<(String, String)>,
 }

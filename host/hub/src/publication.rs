@@ -467,7 +467,8 @@ impl Publisher {
                 ring.set_tracks(tracks);
             }
         } else {
-            self.opening.generation = self.path.begin_generation(&self.seat, &mut self.publication, tracks);
+            self.path
+                .begin_generation(&self.seat, &mut self.publication, &mut self.opening, tracks);
         }
     }
 

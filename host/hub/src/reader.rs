@@ -25,6 +25,7 @@ pub struct Reader {
     cursor: Cursor,
     position: Arc<AtomicU64>,
     news: watch::Receiver<u64>,
+    end: Option<CloseReason>,
 }
 
 /// What a drain brought beside the frames.
@@ -55,7 +56,14 @@ impl Reader {
             cursor,
             position,
             news,
+            end: None,
         }
+    }
+
+    /// Leaves the path for this reason. A reader that is only dropped left because the publication ended, or of its own
+    /// accord.
+    pub fn close(mut self, reason: CloseReason) {
+        self.end = Some(reason);
     }
 
     /// What is being read.
@@ -103,6 +111,7 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.path.forget_reader(self.id);
+        let reason = self.end.or_else(|| self.publication.ended());
+        self.path.forget_reader(self.id, reason.unwrap_or(CloseReason::Ended));
     }
 }

@@ -55,6 +55,8 @@ fn client() -> Arc<Client> {
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         agent: None,
         query: "key=value".to_owned(),
+        identity: None,
+        tags: Vec::new(),
         extra: Vec::new(),
     })
 }
@@ -582,4 +584,65 @@ async fn what_a_reader_took_has_a_wire_form_however_much_is_published_before_it_
         texts.extend(wires.iter().map(|wire| wire.to_string()));
     }
     assert_eq!(texts, ["0:0", "1:1", "2:2", "3:3", "4:4", "5:5", "6:6", "7:7", "8:8"]);
+}
+
+/// The event and where it happened, in a few words.
+fn words(feed: &mut Feed) -> Vec<String> {
+    std::iter::from_fn(|| feed.try_next())
+        .map(|happened| match happened.event {
+            Event::Online(opening) => format!(
+                "online {} {} {}",
+                opening.path,
+                opening.generation,
+                opening.tracks[0].codec.name()
+            ),
+            Event::Offline(path, reason) => format!("offline {path} {reason:?}"),
+            Event::Reading(path, client) => format!("reading {path} {}", client.address),
+            Event::ReadEnded(path, _, reason) => format!("read-ended {path} {reason:?}"),
+            other => format!("{other:?}"),
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn what_happens_on_a_path_is_told_in_order() {
+    let house = House::new(&[("all_others", open())]);
+    let mut feed = house.hub.events().listen(|| WallClock(1)).unwrap();
+    let publisher = house.publish("cam1").unwrap();
+    let [leaving, kicked] = [house.read("cam1").await.unwrap(), house.read("cam1").await.unwrap()];
+    drop(leaving);
+    kicked.close(CloseReason::Kicked);
+    let staying = house.read("cam1").await.unwrap();
+    publisher.close(house.now, CloseReason::Timeout);
+    drop(staying);
+    let expected = [
+        "online cam1 1 VP8",
+        "reading cam1 127.0.0.1",
+        "reading cam1 127.0.0.1",
+        "read-ended cam1 Ended",
+        "read-ended cam1 Kicked",
+        "reading cam1 127.0.0.1",
+        "offline cam1 Timeout",
+        "read-ended cam1 Timeout",
+    ];
+    assert_eq!(words(&mut feed), expected);
+}
+
+#[tokio::test]
+async fn another_publisher_and_other_tracks_are_another_stream() {
+    let house = House::new(&[("all_others", open())]);
+    let mut feed = house.hub.events().listen(|| WallClock(1)).unwrap();
+    let _first = house.publish("cam1").unwrap();
+    let mut second = house.publish("cam1").unwrap();
+    second.set_tracks(house.now, tracks(Codec::Vp9)).unwrap();
+    house.hub.shut_down();
+    let expected = [
+        "online cam1 1 VP8",
+        "offline cam1 Replaced",
+        "online cam1 1 VP8",
+        "offline cam1 Replaced",
+        "online cam1 2 VP9",
+        "offline cam1 Shutdown",
+    ];
+    assert_eq!(words(&mut feed), expected);
 }

@@ -74,8 +74,8 @@ pub(crate) fn client(client: &Client, grants: &Grants) -> wit::Client {
         } else {
             redacted(&client.query)
         },
-        identity: None,
-        tags: Vec::new(),
+        identity: client.identity.clone(),
+        tags: client.tags.clone(),
         extra: client.extra.clone(),
     }
 }

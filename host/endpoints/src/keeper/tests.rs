@@ -94,6 +94,8 @@ fn client(query: &str) -> Arc<Client> {
         address: Ipv4Addr::LOCALHOST.into(),
         agent: None,
         query: query.to_owned(),
+        identity: None,
+        tags: Vec::new(),
         extra: Vec::new(),
     })
 }

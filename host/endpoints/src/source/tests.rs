@@ -260,6 +260,8 @@ fn client() -> Arc<Client> {
         address,
         agent: None,
         query: String::new(),
+        identity: None,
+        tags: Vec::new(),
         extra: Vec::new(),
     })
 }

@@ -184,6 +184,8 @@ pub(crate) fn client(query: &str) -> Client {
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
         agent: Some("test".into()),
         query: query.to_owned(),
+        identity: None,
+        tags: Vec::new(),
         extra: Vec::new(),
     }
 }

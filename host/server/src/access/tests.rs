@@ -62,6 +62,8 @@ fn access(action: Action, path: &str, address: &str, proof: Shown) -> Access {
         address: address.parse().unwrap(),
         agent: None,
         query: String::new(),
+        identity: None,
+        tags: Vec::new(),
         extra: Vec::new(),
     };
     let path = PathName::new(path).ok();

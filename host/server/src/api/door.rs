@@ -109,6 +109,8 @@ impl Door {
             address: behind(address, headers, proxies),
             agent: text(header::USER_AGENT).map(str::to_owned),
             query: request.uri().query().unwrap_or_default().to_owned(),
+            identity: None,
+            tags: Vec::new(),
             extra: Vec::new(),
         };
         Access {
