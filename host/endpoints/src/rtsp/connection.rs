@@ -12,7 +12,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
-use wasmtx_hub::{Action, Client, CloseReason, PathName, Publication};
+use wasmtx_hub::{self as hub, Action, Client, CloseReason, PathName, Publication};
 use wasmtx_protocol::rtsp::server::{self, Event, Output, Reason};
 
 use super::{
@@ -54,11 +54,12 @@ struct Driver {
     session: Option<Listed<Session>>,
     kick: Arc<Notify>,
     allowed: Option<Allowed>,
+    /// Whom the gate let in, until the session ends.
     client: Option<Arc<Client>>,
     announced: Option<Announced>,
     publication: Option<Arc<Publication>>,
     /// Held from SETUP on: the source that SETUP announces is the one that PLAY sends.
-    lane: Option<Arc<wasmtx_hub::Lane<RtpForm>>>,
+    lane: Option<Arc<hub::Lane<RtpForm>>>,
     ways: Ways,
     playing: Option<Playing>,
     /// Who writes for this reader, when it is not its own task.
@@ -75,6 +76,7 @@ struct Allowed {
     action: Action,
     asked: String,
     query: String,
+    client: Arc<Client>,
     path: PathName,
     until: Option<Instant>,
 }
@@ -335,6 +337,7 @@ impl Driver {
                 self.announced = None;
                 *self.conn.session.lock() = None;
                 self.session = None;
+                self.part(CloseReason::Ended);
             }
             Event::Interleaved { media, rtcp, data } => self.handle_packet(Instant::now(), media, rtcp, &data)?,
         }
@@ -386,9 +389,24 @@ impl Driver {
     }
 
     fn stop(&mut self, reason: CloseReason) {
-        self.playing = None;
+        if let Some(playing) = self.playing.take() {
+            playing.close(reason);
+        }
+        if let Some(crew) = self.crew.take() {
+            crew.close(reason);
+        }
         if let Some(recording) = self.recording.take() {
             recording.close(Instant::now(), reason);
+        }
+    }
+
+    /// The client is gone; the connection may bring another.
+    fn part(&mut self, reason: CloseReason) {
+        if let Some(client) = self.client.take() {
+            self.shared
+                .hub
+                .events()
+                .emit(|| hub::Event::Disconnected(client, reason));
         }
     }
 
@@ -409,6 +427,7 @@ impl Driver {
             End::Stream(reason) => (*reason, "stream", reason.to_string()),
         };
         self.stop(reason);
+        self.part(reason);
         let conn = self.conn.id;
         match end {
             End::Machine(Reason::Malformed(_) | Reason::Pipeline | Reason::UnknownChannels)

@@ -51,8 +51,8 @@ enum Order {
     Answer(u64, Outgoing),
     /// Give the half back when what was begun is written.
     Leave(u64),
-    /// The reader is gone.
-    Forget(u64),
+    /// The reader is gone, for this reason.
+    Forget(u64, CloseReason),
 }
 
 /// What a reader lends.
@@ -83,6 +83,7 @@ pub(super) enum Over {
 pub(super) struct Membership {
     crew: Arc<Crew>,
     id: u64,
+    end: CloseReason,
     over: oneshot::Receiver<Over>,
 }
 
@@ -123,7 +124,12 @@ impl Crews {
             ended: None,
             leaves: false,
         })));
-        Membership { crew, id, over }
+        Membership {
+            crew,
+            id,
+            end: CloseReason::Ended,
+            over,
+        }
     }
 }
 
@@ -147,6 +153,11 @@ impl Membership {
             .unwrap_or_else(|_| Over::Failed(io::ErrorKind::BrokenPipe.into()))
     }
 
+    /// Ends the reading for this reason.
+    pub(super) fn close(mut self, reason: CloseReason) {
+        self.end = reason;
+    }
+
     /// Asks for the half back, and waits for it.
     pub(super) async fn leave(mut self) -> Over {
         self.crew.tell(Order::Leave(self.id));
@@ -157,7 +168,7 @@ impl Membership {
 impl Drop for Membership {
     fn drop(&mut self) {
         self.crew.hands.fetch_sub(1, Ordering::Relaxed);
-        self.crew.tell(Order::Forget(self.id));
+        self.crew.tell(Order::Forget(self.id, self.end));
     }
 }
 
@@ -237,9 +248,9 @@ impl Task {
                     self.members[place].leaves = true;
                 }
             }
-            Order::Forget(id) => {
+            Order::Forget(id, reason) => {
                 if let Some(place) = place(&self.members, id) {
-                    self.members.swap_remove(place);
+                    self.members.swap_remove(place).hand.playing.close(reason);
                 }
             }
         }
@@ -260,6 +271,14 @@ impl Task {
             }
             tokio::task::yield_now().await;
         }
+    }
+}
+
+/// Why a reader is gone whose socket failed: players that quit leave bytes unread, and their system resets the connection.
+pub(super) fn end_of(error: &io::Error) -> CloseReason {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => CloseReason::Ended,
+        _ => CloseReason::Failed,
     }
 }
 
@@ -323,12 +342,17 @@ impl Member {
     }
 
     fn go(self, fate: Fate) {
-        let over = match (fate, self.ended) {
-            (Fate::Failed(error), _) => Over::Failed(error),
-            (Fate::TooSlow, _) => Over::TooSlow,
-            (Fate::GivenBack, Some(reason)) if !self.leaves => Over::Ended(self.hand.writer, reason),
-            (Fate::GivenBack, _) => Over::Left(self.hand.writer),
+        let Hand { writer, playing, .. } = self.hand;
+        let (over, reason) = match (fate, self.ended) {
+            (Fate::Failed(error), _) => {
+                let reason = end_of(&error);
+                (Over::Failed(error), reason)
+            }
+            (Fate::TooSlow, _) => (Over::TooSlow, CloseReason::TooSlow),
+            (Fate::GivenBack, Some(reason)) if !self.leaves => (Over::Ended(writer, reason), reason),
+            (Fate::GivenBack, _) => (Over::Left(writer), CloseReason::Ended),
         };
+        playing.close(reason);
         // A reader's task that is gone needs no answer.
         let _ = self.told.send(over);
     }

@@ -74,6 +74,11 @@ impl Playing {
         }
     }
 
+    /// Stops reading for this reason.
+    pub(super) fn close(self, reason: CloseReason) {
+        self.reader.close(reason);
+    }
+
     pub(super) fn reader(&self) -> &Reader {
         &self.reader
     }

@@ -17,6 +17,8 @@ use wasmtx_media::{Codec, Flags, Frame, Kind, Track, TrackId, WallClock};
 
 use super::*;
 
+mod permits;
+
 /// Lets everybody in, to the path `short` for a moment, to any other for as long as one can say.
 struct Door;
 
@@ -38,10 +40,15 @@ impl Gate for Door {
 struct House {
     hub: Hub,
     server: Server,
+    sessions: Registry,
 }
 
 impl House {
     fn new() -> House {
+        House::behind(Arc::new(Door))
+    }
+
+    fn behind(gate: Arc<dyn Gate>) -> House {
         let hub = Hub::new().0;
         let rule = Rule::new("all_others", Arc::new(PathConfig::default())).unwrap();
         hub.configure(Instant::now(), Rules::new(vec![rule]));
@@ -62,8 +69,9 @@ impl House {
             tls_handshakes: 100,
             tls_deadline: Duration::from_secs(5),
         };
-        let server = Server::start(config, hub.clone(), Arc::new(Door), Registry::default()).unwrap();
-        House { hub, server }
+        let sessions = Registry::default();
+        let server = Server::start(config, hub.clone(), gate, sessions.clone()).unwrap();
+        House { hub, server, sessions }
     }
 
     fn publish(&self, path: &str) -> Publisher {

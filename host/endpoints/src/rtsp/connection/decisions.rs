@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Instant};
 
 use uuid::Uuid;
 use wasmtx_hub::{
-    Access, Action, Client, Decision, Denial, PathName, Peer, Permit, Proof, Protocol, Publication, ReadError,
+    Access, Action, Client, CloseReason, Decision, Denial, Event, PathName, Peer, Permit, Proof, Protocol, Publication,
+    ReadError,
 };
 use wasmtx_protocol::{
     rtp::{Delivery, Format},
@@ -44,11 +45,13 @@ impl Driver {
         }
         let path = PathName::new(&ask.path).map_err(|_| Answer::Reject(Status::NOT_FOUND))?;
         let client = Arc::new(Client {
-            id: Uuid::new_v4(),
+            id: self.client.as_ref().map_or_else(Uuid::new_v4, |known| known.id),
             protocol: Protocol::Rtsp,
             address: self.remote.ip(),
             agent: ask.user_agent,
             query: ask.query.clone(),
+            identity: None,
+            tags: Vec::new(),
             extra: vec![("port".to_owned(), self.remote.port().to_string())],
         });
         let proof = RtspProof::new(ask.credentials, &ask.query);
@@ -64,6 +67,10 @@ impl Driver {
             Decision::Deny(denial) => {
                 if proof.is_some() || denial != Denial::Credentials {
                     tracing::warn!(conn = %self.conn.id, remote = %self.remote, %path, code = "denied", ?denial, "[RTSP] access refused");
+                    self.shared.hub.events().emit(|| Event::Refused {
+                        path: Some(path),
+                        client,
+                    });
                 }
                 let challenge = denial == Denial::Credentials;
                 return Err(if challenge {
@@ -81,6 +88,10 @@ impl Driver {
             tags,
             ..
         } = permit;
+        let mut client = Arc::unwrap_or_clone(client);
+        client.identity = identity;
+        client.tags = tags;
+        let client = Arc::new(client);
         let mut until = lasts.and_then(|lasts| Instant::now().checked_add(lasts));
         if self.session.is_some() {
             // A further question on the way (another path's DESCRIBE) makes the session neither longer nor another's.
@@ -89,22 +100,28 @@ impl Driver {
                 .chain(self.allowed.as_ref().and_then(|allowed| allowed.until))
                 .min();
         } else {
-            let mut client = Arc::unwrap_or_clone(client);
-            client.extra.extend(tags);
-            client
-                .extra
-                .extend(identity.map(|identity| ("user".to_owned(), identity)));
-            self.client = Some(Arc::new(client));
+            self.meet(&client);
         }
         let path = rewritten.unwrap_or(path);
         self.allowed = Some(Allowed {
             action,
             asked: ask.path,
             query: ask.query,
+            client,
             path: path.clone(),
             until,
         });
         Ok(path)
+    }
+
+    /// The gate let somebody in: for the first time on this connection, or as somebody else than before.
+    fn meet(&mut self, client: &Arc<Client>) {
+        let same = |known: &Arc<Client>| known.identity == client.identity && known.tags == client.tags;
+        if !self.client.as_ref().is_some_and(same) {
+            self.part(CloseReason::Replaced);
+            self.shared.hub.events().emit(|| Event::Connected(client.clone()));
+        }
+        self.client = Some(client.clone());
     }
 
     fn answer(&mut self, answer: Answer) {
@@ -323,17 +340,18 @@ impl Driver {
     }
 
     fn open_session(&mut self, path: &PathName, query: &str) {
+        if let (None, Some(allowed)) = (&self.client, &self.allowed) {
+            // A further session of the connection is a client of its own.
+            let mut client = Client::clone(&allowed.client);
+            client.id = Uuid::new_v4();
+            self.meet(&Arc::new(client));
+        }
         let Some(client) = &self.client else { return };
-        let user = client
-            .extra
-            .iter()
-            .find(|(key, _)| key == "user")
-            .map_or("", |(_, user)| user);
         let details = Details {
             state: State::Idle,
             path: path.to_string(),
             query: query.to_owned(),
-            user: user.to_owned(),
+            user: client.identity.clone().unwrap_or_default(),
             user_agent: client.agent.clone().unwrap_or_default(),
             transport: None,
             profile: None,
