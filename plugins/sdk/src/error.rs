@@ -1,7 +1,7 @@
 //! What a plugin answers when it cannot do what it was asked.
 
-use crate::Error;
 use crate::bindings::imports::wasmtx::plugin::types::ConfigError;
+use crate::{Error, FrameError, http, kv, storage};
 
 impl Error {
     /// The configuration reads well but makes no sense. `pointer` is a JSON pointer to the value below `config` (`/every`, `/rooms/0/size`, or nothing for
@@ -18,3 +18,16 @@ impl Error {
         Error::Other(message.into())
     }
 }
+
+/// Lets `?` end a call with what a service of the server answered, in words.
+macro_rules! from_service {
+    ($($service:literal: $error:ty),+ $(,)?) => {$(
+        impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                Error::Other(format!(concat!($service, ": {}"), error.name()))
+            }
+        }
+    )+};
+}
+
+from_service! { "frame": FrameError, "kv": kv::Error, "http": http::Error, "storage": storage::Error }

@@ -4,7 +4,7 @@
 //! ended after a few milliseconds. Ask for as little as possible in [`Filter::open`]: a frame that is not shown costs nothing.
 
 pub use crate::bindings::filter::exports::wasmtx::plugin::filter::{Opening, Verdict};
-pub use crate::bindings::imports::wasmtx::plugin::types::{Interest, Unshown, Which};
+pub use crate::interest::{Interest, Unshown, Which};
 use crate::{CloseReason, Error, Frame, Plugin, Publication, Track};
 
 /// What a filter does.
@@ -47,55 +47,6 @@ impl Opening {
     pub fn announcing(self, tracks: Vec<Track>) -> Self {
         Self {
             tracks: Some(tracks),
-            ..self
-        }
-    }
-}
-
-impl Interest {
-    /// Every frame of the track.
-    pub fn all(track: u32) -> Self {
-        Self {
-            track,
-            which: Which::All,
-            every: 1,
-            others: Unshown::Pass,
-        }
-    }
-
-    /// The track's keyframes; the frames between them pass unseen.
-    pub fn keyframes(track: u32) -> Self {
-        Self {
-            which: Which::Key,
-            ..Self::all(track)
-        }
-    }
-
-    /// Nothing is shown, everything passes.
-    pub fn pass(track: u32) -> Self {
-        Self {
-            which: Which::None,
-            ..Self::all(track)
-        }
-    }
-
-    /// Nothing is shown, nothing passes.
-    pub fn discard(track: u32) -> Self {
-        Self {
-            others: Unshown::Drop,
-            ..Self::pass(track)
-        }
-    }
-
-    /// Of the frames chosen so far only each `n`-th is shown (1: each), beginning with the first.
-    pub fn every(self, n: u32) -> Self {
-        Self { every: n, ..self }
-    }
-
-    /// What is not shown is dropped instead of passed on.
-    pub fn drop_others(self) -> Self {
-        Self {
-            others: Unshown::Drop,
             ..self
         }
     }

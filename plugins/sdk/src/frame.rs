@@ -25,31 +25,6 @@ impl Frame {
         Self { info }
     }
 
-    /// Can decoding start here?
-    pub fn is_key(&self) -> bool {
-        self.info.flags & KEY != 0
-    }
-
-    /// Was something lost just before this frame?
-    pub fn is_discontinuous(&self) -> bool {
-        self.info.flags & DISCONTINUITY != 0
-    }
-
-    /// Does no other frame need this one?
-    pub fn is_disposable(&self) -> bool {
-        self.info.flags & DISPOSABLE != 0
-    }
-
-    /// The RTP marker bit, on tracks whose codec the server does not know.
-    pub fn has_marker(&self) -> bool {
-        self.info.flags & MARKER != 0
-    }
-
-    /// The first sixteen bytes of the payload (zeros past its end), without a call to the server.
-    pub fn lead(&self) -> [u8; 16] {
-        (u128::from(self.info.lead_high) << 64 | u128::from(self.info.lead_low)).to_be_bytes()
-    }
-
     /// Copies a range of the payload here. A range past the end reads as less, or nothing.
     pub fn read(&self, range: Range<u32>) -> Vec<u8> {
         host::read(range.start, range.end.saturating_sub(range.start))
@@ -69,6 +44,33 @@ impl Frame {
     /// Cheap for frames of any size, because original bytes do not pass through the plugin.
     pub fn splice(&self, parts: &[Part<'_>]) -> Result<(), FrameError> {
         host::splice(parts)
+    }
+}
+
+impl FrameInfo {
+    /// Can decoding start here?
+    pub fn is_key(&self) -> bool {
+        self.flags & KEY != 0
+    }
+
+    /// Was something lost just before this frame?
+    pub fn is_discontinuous(&self) -> bool {
+        self.flags & DISCONTINUITY != 0
+    }
+
+    /// Does no other frame need this one?
+    pub fn is_disposable(&self) -> bool {
+        self.flags & DISPOSABLE != 0
+    }
+
+    /// The RTP marker bit, on tracks whose codec the server does not know.
+    pub fn has_marker(&self) -> bool {
+        self.flags & MARKER != 0
+    }
+
+    /// The first sixteen bytes of the payload (zeros past its end), without a call to the server.
+    pub fn lead(&self) -> [u8; 16] {
+        (u128::from(self.lead_high) << 64 | u128::from(self.lead_low)).to_be_bytes()
     }
 }
 

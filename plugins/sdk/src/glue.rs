@@ -9,10 +9,14 @@ use std::time::Duration;
 
 use crate::auth::{Auth, Decision, Denial, Request};
 use crate::bindings::lifecycle::exports::wasmtx::plugin::lifecycle::Wishes;
-use crate::bindings::{auth, filter, lifecycle};
+use crate::bindings::{auth, events, filter, lifecycle, resolver, sink, transcoder};
+use crate::events::{Event, Events, Stamp};
 use crate::filter::{Filter, Opening, Verdict};
 use crate::log::{Level, log};
-use crate::{CloseReason, Error, Frame, FrameInfo, Plugin, Publication, Snapshot, config};
+use crate::resolver::{Answer, Resolver};
+use crate::sink::{Item, Sink, Wants};
+use crate::transcoder::{Plan, Transcoder};
+use crate::{Client, CloseReason, Error, Frame, FrameInfo, Plugin, Publication, Snapshot, config};
 
 /// Where a component keeps its one plugin, once configured.
 pub struct Slot<P>(RefCell<Option<P>>);
@@ -92,5 +96,54 @@ where
 {
     fn check(request: Request) -> Decision {
         with::<E, _>(|plugin| plugin.check(request)).unwrap_or(Decision::Deny(Denial::Later))
+    }
+}
+
+impl<E: Exported> sink::exports::wasmtx::plugin::sink::Guest for E
+where
+    E::Plugin: Sink,
+{
+    fn open(what: Publication) -> Result<Wants, Error> {
+        with::<E, _>(|plugin| plugin.open(what)).unwrap_or(Err(Error::NotReady))
+    }
+
+    fn frames(batch: Vec<sink::exports::wasmtx::plugin::sink::Item>) -> Result<(), Error> {
+        let batch = batch.into_iter().map(Item::from).collect();
+        with::<E, _>(|plugin| plugin.frames(batch)).unwrap_or(Err(Error::NotReady))
+    }
+
+    fn infos(batch: Vec<FrameInfo>) -> Result<(), Error> {
+        with::<E, _>(|plugin| plugin.infos(batch)).unwrap_or(Err(Error::NotReady))
+    }
+
+    fn close(reason: CloseReason) {
+        with::<E, _>(|plugin| plugin.close(reason));
+    }
+}
+
+impl<E: Exported> transcoder::exports::wasmtx::plugin::transcoder::Guest for E
+where
+    E::Plugin: Transcoder,
+{
+    fn decide(what: Publication) -> Result<Vec<(u32, Plan)>, Error> {
+        with::<E, _>(|plugin| plugin.decide(what)).unwrap_or(Err(Error::NotReady))
+    }
+}
+
+impl<E: Exported> events::exports::wasmtx::plugin::events::Guest for E
+where
+    E::Plugin: Events,
+{
+    fn on_event(at: Stamp, event: Event) {
+        with::<E, _>(|plugin| plugin.on_event(at, event));
+    }
+}
+
+impl<E: Exported> resolver::exports::wasmtx::plugin::resolver::Guest for E
+where
+    E::Plugin: Resolver,
+{
+    fn resolve(path: String, client: Client) -> Answer {
+        with::<E, _>(|plugin| plugin.resolve(path, client)).unwrap_or(Answer::Nothing)
     }
 }

@@ -45,27 +45,42 @@ pub mod glue;
 
 pub mod auth;
 pub mod clock;
+pub mod control;
+pub mod events;
 pub mod filter;
+pub mod http;
+pub mod kv;
 pub mod log;
+pub mod metrics;
+pub mod notify;
 pub mod random;
+pub mod resolver;
+pub mod sink;
+pub mod storage;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
+pub mod transcoder;
 
 mod config;
 mod error;
 mod frame;
 mod host;
+mod interest;
 mod plugin;
+mod words;
 
 pub use bindings::imports::wasmtx::plugin::types::{
     Action, Client, CloseReason, FrameInfo, Media, PluginError as Error, Protocol, Publication, Track,
 };
 pub use frame::{Frame, FrameError, Held, Part, emit};
 pub use plugin::{NoConfig, Plugin, Snapshot};
+/// Makes a JSON value in place, for bodies and events: `json!({ "path": path, "score": 0.8 })`.
+pub use serde_json::json;
 
-/// Makes the component's exports out of a type: `export!(MyPlugin: filter)`, or several roles, `export!(MyPlugin: auth, filter)`.
+/// Makes the component's exports out of a type: `export!(MyPlugin: filter)`, or several roles, `export!(MyPlugin: auth, events)`.
 ///
-/// The type has [`Plugin`] and for each role its trait: [`auth::Auth`] for `auth`, [`filter::Filter`] for `filter`. Call it once per component.
+/// The type has [`Plugin`] and for each role its trait: [`auth::Auth`] for `auth`, [`filter::Filter`] for `filter`, [`sink::Sink`] for `sink`,
+/// [`transcoder::Transcoder`] for `transcoder`, [`events::Events`] for `events`, [`resolver::Resolver`] for `resolver`. Call it once per component.
 #[macro_export]
 macro_rules! export {
     ($plugin:ty: $($role:ident),+ $(,)?) => {
@@ -95,7 +110,23 @@ macro_rules! __export_role {
     (auth) => {
         $crate::bindings::auth::export_auth!(Component with_types_in $crate::bindings::auth);
     };
+    (sink) => {
+        $crate::bindings::sink::export_sink!(Component with_types_in $crate::bindings::sink);
+    };
+    (transcoder) => {
+        $crate::bindings::transcoder::export_transcoder!(Component with_types_in $crate::bindings::transcoder);
+    };
+    (events) => {
+        $crate::bindings::events::export_events!(Component with_types_in $crate::bindings::events);
+    };
+    (resolver) => {
+        $crate::bindings::resolver::export_resolver!(Component with_types_in $crate::bindings::resolver);
+    };
     ($other:ident) => {
-        ::std::compile_error!(concat!("no role is called `", stringify!($other), "`: there are `auth` and `filter`"));
+        ::std::compile_error!(::std::concat!(
+            "no role is called `",
+            ::std::stringify!($other),
+            "`: there are auth, filter, sink, transcoder, events and resolver"
+        ));
     };
 }

@@ -5,6 +5,7 @@ use crate::{FrameError, FrameInfo, Part};
 
 pub(crate) use crate::bindings::imports::wasmtx::plugin::frame::{Held, hold, read};
 pub(crate) use crate::bindings::imports::wasmtx::plugin::log::log;
+pub(crate) use crate::bindings::imports::wasmtx::plugin::{control, kv, metrics, notify, storage};
 pub(crate) use clock::{monotonic, now};
 pub(crate) use entropy::bytes as random;
 pub(crate) use proof::verify;
@@ -27,4 +28,28 @@ fn lower<'a>(parts: &'a [Part<'a>]) -> Vec<frame::Part<'a>> {
         Part::Held(held) => frame::Part::Held(&held.0),
     };
     parts.iter().map(lower).collect()
+}
+
+pub(crate) mod http {
+    use crate::bindings::imports::wasmtx::plugin::http::{self, HttpError, Response};
+    use crate::http::Request;
+
+    /// Lowers the request; without a timeout of its own it says 0, the server's bound.
+    pub(crate) fn send(request: &Request) -> Result<Response, HttpError> {
+        let headers: Vec<_> = request
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let timeout = request
+            .timeout
+            .map(|timeout| timeout.as_millis().try_into().unwrap_or(u32::MAX).max(1));
+        http::send(http::Request {
+            method: &request.method,
+            url: &request.url,
+            headers: &headers,
+            body: &request.body,
+            timeout: timeout.unwrap_or_default(),
+        })
+    }
 }

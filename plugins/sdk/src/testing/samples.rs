@@ -1,6 +1,7 @@
 //! Made-up streams, frames and clients. All fields are public: change what a test is about.
 
 use crate::auth::Request;
+use crate::events::Segment;
 use crate::{Action, Client, FrameInfo, Media, Protocol, Publication, Track};
 
 const KEY: u32 = 1;
@@ -99,5 +100,16 @@ pub fn request(action: Action, path: &str) -> Request {
         user: None,
         password: None,
         token: None,
+    }
+}
+
+/// One minute of a recording, five megabytes, that began on the first of January 2026.
+pub fn segment(path: &str) -> Segment {
+    Segment {
+        path: path.to_owned(),
+        file: format!("./recordings/{path}/2026-01-01_00-00-00-000000.mp4"),
+        start: 1_767_225_600_000_000,
+        duration: 60_000_000,
+        size: 5_000_000,
     }
 }

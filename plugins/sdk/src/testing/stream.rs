@@ -4,9 +4,7 @@ use std::collections::HashMap;
 
 use crate::filter::{Filter, Interest, Unshown, Verdict, Which};
 use crate::host::server;
-use crate::{CloseReason, Error, Frame, FrameInfo, Publication, Track};
-
-const KEY: u32 = 1;
+use crate::{CloseReason, Error, Frame, FrameInfo, Plugin, Publication, Track};
 
 /// A frame that came out: what the next filter or the readers get.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,24 +24,19 @@ pub struct Closed;
 pub struct Stream<F> {
     filter: F,
     publication: Publication,
-    interests: Vec<Interest>,
     tracks: Vec<Track>,
-    /// Frames of each track that were candidates for being shown, to show every n-th of them.
-    candidates: HashMap<u32, u64>,
-    shown: u64,
+    shown: Shown,
 }
 
 impl<F: Filter> Stream<F> {
     /// The stream starts.
     pub fn open(mut filter: F, publication: Publication) -> Result<Self, Error> {
-        let opening = filter.open(publication.clone())?;
+        let opening = inline(|| filter.open(publication.clone()))?;
         Ok(Self {
             filter,
-            interests: opening.interests,
             tracks: opening.tracks.unwrap_or_else(|| publication.tracks.clone()),
             publication,
-            candidates: HashMap::new(),
-            shown: 0,
+            shown: Shown::new(opening.interests),
         })
     }
 
@@ -54,14 +47,15 @@ impl<F: Filter> Stream<F> {
 
     /// How many frames the filter was called for.
     pub fn shown(&self) -> u64 {
-        self.shown
+        self.shown.count()
     }
 
     /// One frame from the publisher. Returns what comes out, in order.
     pub fn push(&mut self, info: FrameInfo, payload: &[u8]) -> Result<Vec<Output>, Closed> {
         let frame = described(info, payload);
-        if !self.wants(&frame) {
+        if !self.shown.wants(&frame) {
             let passes = self
+                .shown
                 .interest(frame.track)
                 .is_none_or(|interest| interest.others == Unshown::Pass);
             return Ok(if passes {
@@ -73,12 +67,11 @@ impl<F: Filter> Stream<F> {
                 Vec::new()
             });
         }
-        self.shown += 1;
         server(|server| {
             server.payload = Some(payload.into());
             server.emitting = true;
         });
-        let verdict = self.filter.frame(&Frame::new(frame));
+        let verdict = inline(|| self.filter.frame(&Frame::new(frame)));
         let (spliced, mut output) = server(|server| {
             server.payload = None;
             server.emitting = false;
@@ -101,17 +94,12 @@ impl<F: Filter> Stream<F> {
     /// Puts another instance in the place of this one between two frames, as when the plugin's file changed: opened, given the saved state, the old one
     /// closed. Returns what the old one emitted. The old one stays where it was if `open` or `restore` fails, but for [`Error::Unsupported`].
     pub fn replace(&mut self, mut filter: F) -> Result<Vec<Output>, Error> {
-        let opening = filter.open(self.publication.clone())?;
-        if let Some(state) = self.filter.save() {
-            match filter.restore(state) {
-                Ok(()) | Err(Error::Unsupported) => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let opening = inline(|| filter.open(self.publication.clone()))?;
+        inline(|| hand_over(&self.filter, &mut filter))?;
         let output = self.end(CloseReason::Reload);
         self.filter = filter;
-        self.interests = opening.interests;
         self.tracks = opening.tracks.unwrap_or_else(|| self.publication.tracks.clone());
+        self.shown.renew(opening.interests);
         Ok(output)
     }
 
@@ -122,33 +110,81 @@ impl<F: Filter> Stream<F> {
 
     fn end(&mut self, reason: CloseReason) -> Vec<Output> {
         server(|server| server.emitting = true);
-        self.filter.close(reason);
+        inline(|| self.filter.close(reason));
         server(|server| {
             server.emitting = false;
             emitted(&mut server.emitted)
         })
+    }
+}
+
+/// Which frames a filter or a sink is shown, and how many it was.
+#[derive(Debug)]
+pub(super) struct Shown {
+    interests: Vec<Interest>,
+    /// Frames of each track that were candidates for being shown, to show every n-th of them.
+    candidates: HashMap<u32, u64>,
+    count: u64,
+}
+
+impl Shown {
+    pub(super) fn new(interests: Vec<Interest>) -> Self {
+        Self {
+            interests,
+            candidates: HashMap::new(),
+            count: 0,
+        }
+    }
+
+    /// Another instance wants other frames.
+    pub(super) fn renew(&mut self, interests: Vec<Interest>) {
+        self.interests = interests;
+        self.candidates.clear();
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.count
     }
 
     fn interest(&self, track: u32) -> Option<&Interest> {
         self.interests.iter().find(|interest| interest.track == track)
     }
 
-    fn wants(&mut self, frame: &FrameInfo) -> bool {
+    /// Asked once per frame.
+    pub(super) fn wants(&mut self, frame: &FrameInfo) -> bool {
         let Some(interest) = self.interest(frame.track).copied() else {
             return false;
         };
         let candidate = match interest.which {
             Which::None => false,
-            Which::Key => frame.flags & KEY != 0,
+            Which::Key => frame.is_key(),
             Which::All => true,
         };
         if !candidate {
             return false;
         }
-        let count = self.candidates.entry(frame.track).or_default();
-        *count += 1;
-        (*count - 1).is_multiple_of(u64::from(interest.every.max(1)))
+        let seen = self.candidates.entry(frame.track).or_default();
+        let wanted = seen.is_multiple_of(u64::from(interest.every.max(1)));
+        *seen += 1;
+        self.count += u64::from(wanted);
+        wanted
     }
+}
+
+/// Gives the state of one instance to the next.
+pub(super) fn hand_over<P: Plugin>(old: &P, new: &mut P) -> Result<(), Error> {
+    match old.save().map(|state| new.restore(state)) {
+        None | Some(Ok(()) | Err(Error::Unsupported)) => Ok(()),
+        Some(Err(error)) => Err(error),
+    }
+}
+
+/// A call on the media path, where nothing waits.
+fn inline<R>(call: impl FnOnce() -> R) -> R {
+    server(|server| server.inline = true);
+    let result = call();
+    server(|server| server.inline = false);
+    result
 }
 
 fn emitted(frames: &mut Vec<(FrameInfo, Vec<u8>)>) -> Vec<Output> {
@@ -162,7 +198,7 @@ fn emitted(frames: &mut Vec<(FrameInfo, Vec<u8>)>) -> Vec<Output> {
 }
 
 /// The metadata with what the server derives from the payload.
-fn described(info: FrameInfo, payload: &[u8]) -> FrameInfo {
+pub(super) fn described(info: FrameInfo, payload: &[u8]) -> FrameInfo {
     let mut lead = [0; 16];
     let len = payload.len().min(lead.len());
     lead[..len].copy_from_slice(&payload[..len]);
@@ -179,7 +215,7 @@ fn described(info: FrameInfo, payload: &[u8]) -> FrameInfo {
 mod tests {
     use super::*;
     use crate::testing::{configure, delta, h264, key, opus, publication, take_log};
-    use crate::{FrameError, Held, NoConfig, Part, Plugin, Snapshot, emit};
+    use crate::{FrameError, Held, NoConfig, Part, Snapshot, emit};
 
     /// Turns the order of each two frames around, and prefixes what it emits.
     #[derive(Default)]

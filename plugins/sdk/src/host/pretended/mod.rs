@@ -1,10 +1,19 @@
 //! The server's functions as tests have them: one pretended server per thread, which [`crate::testing`] reads and sets.
 
+pub(crate) mod http;
+pub(crate) mod kv;
+pub(crate) mod signals;
+pub(crate) mod storage;
+
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 
+use crate::bindings::imports::wasmtx::plugin::frame;
 use crate::log::Level;
 use crate::{FrameError, FrameInfo, Part};
+
+pub(crate) use signals::{control, metrics, notify};
 
 thread_local! {
     static SERVER: RefCell<Server> = RefCell::default();
@@ -24,6 +33,16 @@ pub(crate) struct Server {
     pub(crate) emitted: Vec<(FrameInfo, Vec<u8>)>,
     /// User and password that the client under decision proved.
     pub(crate) proof: Option<(String, String)>,
+    /// A filter's call runs, which may not wait.
+    pub(crate) inline: bool,
+    /// Events announced so far.
+    pub(crate) events: u64,
+    pub(crate) kv: kv::Store,
+    pub(crate) http: http::Service,
+    pub(crate) storage: storage::Disk,
+    pub(crate) signals: signals::Signals,
+    /// Payloads behind the handles that a component would be given.
+    pub(crate) handles: HashMap<u32, Rc<[u8]>>,
     /// State of the generator behind `random`; the same in every test.
     seed: u64,
 }
@@ -36,7 +55,19 @@ pub(crate) fn server<R>(look: impl FnOnce(&mut Server) -> R) -> R {
 #[derive(Debug)]
 pub(crate) struct Held(Rc<[u8]>);
 
+/// What the generated exports are called with; a handle that nobody gave holds nothing.
+impl From<frame::Held> for Held {
+    fn from(held: frame::Held) -> Self {
+        let handle = held.take_handle();
+        Held(server(|server| server.handles.remove(&handle)).unwrap_or_default())
+    }
+}
+
 impl Held {
+    pub(crate) fn new(payload: &[u8]) -> Self {
+        Self(payload.into())
+    }
+
     pub(crate) fn size(&self) -> u32 {
         self.0.len() as u32
     }
@@ -126,6 +157,11 @@ fn join(payload: &[u8], parts: &[Part<'_>]) -> Result<Vec<u8>, FrameError> {
 }
 
 fn clamped(bytes: &[u8], offset: u32, len: u32) -> Vec<u8> {
-    let rest = bytes.get(offset as usize..).unwrap_or_default();
-    rest[..rest.len().min(len as usize)].to_vec()
+    part(bytes, offset.into(), len).to_vec()
+}
+
+fn part(bytes: &[u8], offset: u64, len: u32) -> &[u8] {
+    let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+    let rest = bytes.get(offset..).unwrap_or_default();
+    &rest[..rest.len().min(len as usize)]
 }

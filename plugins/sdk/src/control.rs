@@ -1,0 +1,14 @@
+//! What a plugin may ask of the server, on the paths it works for; on others only with `grant: { control: all }`. A wish for what is not there, or not
+//! allowed, is counted by the server and has no effect.
+
+use crate::host;
+
+/// Asks the publisher of a path for a keyframe, where its protocol can say so.
+pub fn request_keyframe(path: &str) {
+    host::control::request_keyframe(path);
+}
+
+/// Ends a session: [`Client::session`](crate::Client::session) of a publisher or a reader. `reason` is one short sentence for the log.
+pub fn kick(session: &str, reason: &str) {
+    host::control::kick(session, reason);
+}

@@ -1,0 +1,67 @@
+//! The `events` role: what happened in the server, told afterwards.
+//!
+//! Off the media path, in order per path, from a bounded queue: a plugin may wait for [`http`](crate::http), [`kv`](crate::kv) and
+//! [`storage`](crate::storage), and misses events (never delays them) when it takes too long; [`Stamp::lost`] says how many.
+
+use std::time::Duration;
+
+use crate::Plugin;
+pub use crate::bindings::events::exports::wasmtx::plugin::events::{Event, Segment};
+pub use crate::bindings::imports::wasmtx::plugin::types::Stamp;
+
+/// What an events plugin does.
+pub trait Events: Plugin {
+    /// This happened, then. More kinds may come with later servers, as [`Event::Other`]: leave a `_` in the `match`.
+    fn on_event(&mut self, at: Stamp, event: Event);
+}
+
+impl Stamp {
+    /// When it happened, since 1970 (as [`clock::now`](crate::clock::now)).
+    pub fn when(&self) -> Duration {
+        Duration::from_micros(self.time)
+    }
+}
+
+impl Event {
+    /// The name of its kind as the contract spells it: `connected`, `segment-done`, … or the name that an event of a later kind brought.
+    pub fn kind(&self) -> &str {
+        match self {
+            Event::Connected(_) => "connected",
+            Event::Disconnected(_) => "disconnected",
+            Event::Refused(_) => "refused",
+            Event::Online(_) => "online",
+            Event::Offline(_) => "offline",
+            Event::Reading(_) => "reading",
+            Event::ReadEnded(_) => "read-ended",
+            Event::SegmentStarted(_) => "segment-started",
+            Event::SegmentDone(_) => "segment-done",
+            Event::PluginFailed(_) => "plugin-failed",
+            Event::Other((kind, _)) => kind,
+        }
+    }
+
+    /// The path it is about. None for what belongs to a connection or to a plugin as such.
+    pub fn path(&self) -> Option<&str> {
+        match self {
+            Event::Refused((path, _))
+            | Event::Offline((path, _))
+            | Event::Reading((path, _))
+            | Event::ReadEnded((path, _, _)) => Some(path),
+            Event::Online(publication) => Some(&publication.path),
+            Event::SegmentStarted(segment) | Event::SegmentDone(segment) => Some(&segment.path),
+            Event::Connected(_) | Event::Disconnected(_) | Event::PluginFailed(_) | Event::Other(_) => None,
+        }
+    }
+}
+
+impl Segment {
+    /// Wall time of its first frame, since 1970.
+    pub fn begins(&self) -> Duration {
+        Duration::from_micros(self.start)
+    }
+
+    /// How much time it covers; zero while it is being written.
+    pub fn length(&self) -> Duration {
+        Duration::from_micros(self.duration)
+    }
+}
