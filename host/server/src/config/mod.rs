@@ -48,7 +48,7 @@ pub use value::Address;
 
 use node::{Content, Node};
 use schema::{Reader, Settings};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 use std::path::PathBuf;
 
 /// Keys at the top that are no settings themselves.
@@ -78,6 +78,11 @@ impl Config {
     /// The global settings as the API shows them.
     pub fn global_json(&self) -> Json {
         Json::Object(self.global.to_json())
+    }
+
+    /// What an entry of the registry is granted, as it is written there.
+    pub(crate) fn grant_json(&self, plugin: &str) -> Option<Map<String, Json>> {
+        Some(self.global.plugins.get(plugin)?.grant.to_json())
     }
 
     /// pathDefaults as the API shows them.

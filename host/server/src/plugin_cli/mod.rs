@@ -3,8 +3,10 @@
 //! A subcommand is one file here and one line in [`SUBCOMMANDS`]. What it found goes to standard output, what went wrong
 //! to standard error with what to do next; the exit code says whether it was well.
 
+mod check;
 mod component;
 mod inspect;
+mod settings;
 mod shown;
 
 use std::{
@@ -15,7 +17,7 @@ use std::{
 use clap::{ArgMatches, Command};
 
 /// All there are, in the order of `--help`.
-const SUBCOMMANDS: &[Subcommand] = &[inspect::SUBCOMMAND];
+const SUBCOMMANDS: &[Subcommand] = &[check::SUBCOMMAND, inspect::SUBCOMMAND];
 
 /// One word behind `wasmtx plugin`.
 struct Subcommand {

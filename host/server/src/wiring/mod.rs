@@ -7,5 +7,5 @@ mod rtsp;
 
 pub(crate) use paths::{PathChains, chains, rules};
 pub(crate) use plans::{PathPlans, plans};
-pub(crate) use plugins::specs;
+pub(crate) use plugins::{specs, uses};
 pub(crate) use rtsp::{identity_of, rtsp};
