@@ -4,7 +4,6 @@
 //! with a growing pause. The other side is trusted no more than a client is.
 
 mod backoff;
-mod guard;
 mod rtsp;
 mod target;
 mod tunnel;

@@ -27,8 +27,8 @@ use wasmtx_protocol::{
     rtsp::sdp,
 };
 
-use super::{Failure, Plan, Source, Transport, guard, target::Target, tunnel::Tunnel};
-use crate::wall_clock;
+use super::{Failure, Plan, Source, Transport, target::Target, tunnel::Tunnel};
+use crate::{guard, wall_clock};
 
 /// How long the first datagram may take before another transport is tried.
 const FIRST_DATAGRAM: Duration = Duration::from_secs(3);

@@ -1,14 +1,15 @@
 //! Which addresses a stranger may make the server connect to (server-side request forgery).
 //!
 //! A host that the operator wrote into mediamtx.yml is trusted wherever it is; a camera on 192.168.x is the normal case.
-//! Where a client's path or query chooses the host, only public addresses will do. The name is resolved here, and the
-//! checked address is the one connected to: a name that means something else a moment later gains nothing.
+//! Where a client's path or query, or a plugin, chooses the host, only public addresses will do, or those that the
+//! operator listed. The name is resolved here, and the checked address is the one connected to: a name that means
+//! something else a moment later gains nothing.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Whether an address belongs to the public internet: not to this machine, its networks, its cloud's metadata service,
 /// nor to a group.
-pub(super) fn is_public(address: IpAddr) -> bool {
+pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => is_public_v6(address),
@@ -16,7 +17,7 @@ pub(super) fn is_public(address: IpAddr) -> bool {
 }
 
 /// The first public address among those a name resolved to.
-pub(super) fn first_public(addresses: impl IntoIterator<Item = SocketAddr>) -> Option<SocketAddr> {
+pub(crate) fn first_public(addresses: impl IntoIterator<Item = SocketAddr>) -> Option<SocketAddr> {
     addresses.into_iter().find(|address| is_public(address.ip()))
 }
 

@@ -1,0 +1,494 @@
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::atomic::AtomicUsize,
+};
+
+use parking_lot::Mutex;
+use rustls::ClientConfig;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+};
+
+use super::*;
+use crate::tls::{self, tests::Folder};
+
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// A world in which every name leads to the same addresses, and one certificate is believed.
+#[derive(Default)]
+struct Fake {
+    addresses: Mutex<Vec<IpAddr>>,
+    lookups: AtomicUsize,
+    fingerprint: Option<[u8; 32]>,
+}
+
+impl Fake {
+    fn leading_to(addresses: &[IpAddr]) -> Arc<Fake> {
+        Arc::new(Fake {
+            addresses: Mutex::new(addresses.to_vec()),
+            ..Fake::default()
+        })
+    }
+}
+
+impl World for Fake {
+    fn look_up(&self, _: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        self.lookups.fetch_add(1, Relaxed);
+        Ok(self
+            .addresses
+            .lock()
+            .iter()
+            .map(|ip| SocketAddr::new(*ip, port))
+            .collect())
+    }
+
+    fn authorities(&self) -> Result<Arc<ClientConfig>, tls::Error> {
+        match self.fingerprint {
+            Some(fingerprint) => tls::client_config(Some(fingerprint)),
+            None => Err(tls::Error::NoAuthorities),
+        }
+    }
+}
+
+/// A server that answers each request with what `answer` makes of its head, and counts connections.
+struct Server {
+    address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+    heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    async fn start(answer: impl Fn(&str) -> String + Send + Sync + 'static) -> Server {
+        let listener = TcpListener::bind((LOOPBACK, 0)).await.unwrap();
+        let server = Server {
+            address: listener.local_addr().unwrap(),
+            connections: Arc::default(),
+            heads: Arc::default(),
+        };
+        let (connections, heads, answer) = (server.connections.clone(), server.heads.clone(), Arc::new(answer));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                connections.fetch_add(1, Relaxed);
+                tokio::spawn(serve(stream, heads.clone(), answer.clone()));
+            }
+        });
+        server
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    fn client(&self) -> Client {
+        client(&[&self.address.to_string()], Fake::leading_to(&[]))
+    }
+
+    fn heads(&self) -> Vec<String> {
+        self.heads.lock().clone()
+    }
+}
+
+async fn serve(mut stream: TcpStream, heads: Arc<Mutex<Vec<String>>>, answer: Arc<impl Fn(&str) -> String>) {
+    let mut read = Vec::new();
+    loop {
+        while !read.windows(4).any(|window| window == b"\r\n\r\n") {
+            if !matches!(stream.read_buf(&mut read).await, Ok(length) if length > 0) {
+                return;
+            }
+        }
+        // Tests send bodies of one piece, which is here with its head.
+        let request = String::from_utf8_lossy(&read).into_owned();
+        read.clear();
+        let answer = answer(&request);
+        heads.lock().push(request);
+        if stream.write_all(answer.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn ok(body: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+}
+
+fn moved(status: u16, location: &str) -> String {
+    format!("HTTP/1.1 {status} Moved\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n")
+}
+
+fn client(entries: &[&str], world: Arc<Fake>) -> Client {
+    Client::with(Allow::parse(entries).unwrap(), Limits::default(), world)
+}
+
+fn get(url: impl Into<String>) -> Request {
+    Request {
+        method: "GET".into(),
+        url: url.into(),
+        ..Request::default()
+    }
+}
+
+#[track_caller]
+fn refused(result: Result<Response, Error>) {
+    assert!(matches!(result, Err(Error::Refused(_))), "{result:?}");
+}
+
+#[tokio::test]
+async fn a_request_goes_out_as_written_and_comes_back_whole() {
+    let server = Server::start(|_| "HTTP/1.1 404 No\r\nX-One: a\r\ncontent-length: 5\r\n\r\nhello".into()).await;
+    let mut request = get(server.url("/users?id=7#part"));
+    request.method = "POST".into();
+    request.headers = vec![("X-Token".into(), "secret".into())];
+    request.body = Bytes::from_static(b"{}");
+    let answer = server.client().send(request).await.unwrap();
+    assert_eq!((answer.status, &answer.body[..]), (404, &b"hello"[..]));
+    assert!(answer.headers.contains(&("x-one".into(), "a".into())), "{answer:?}");
+    let head = server.heads().remove(0);
+    assert!(head.starts_with("POST /users?id=7 HTTP/1.1\r\n"), "{head}");
+    for line in ["x-token: secret", "content-length: 2", "user-agent: wasmtx/"] {
+        assert!(head.contains(line), "{line} is missing in {head}");
+    }
+    assert!(head.contains(&format!("host: {}", server.address)), "{head}");
+}
+
+#[tokio::test]
+async fn connections_are_used_again() {
+    let server = Server::start(|_| ok("x")).await;
+    let client = server.client();
+    for _ in 0..5 {
+        client.send(get(server.url("/"))).await.unwrap();
+    }
+    assert_eq!(server.connections.load(Relaxed), 1);
+}
+
+#[tokio::test]
+async fn what_is_not_listed_is_not_granted_and_nobody_is_asked() {
+    let world = Fake::leading_to(&[LOOPBACK]);
+    let client = client(&["a.example"], world.clone());
+    for url in [
+        "http://b.example/",
+        "http://a.example:8080/",
+        "http://127.0.0.1/",
+        "http://[::1]/",
+    ] {
+        let result = client.send(get(url)).await;
+        assert!(matches!(result, Err(Error::NotGranted)), "{url}: {result:?}");
+    }
+    assert_eq!(world.lookups.load(Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_listed_name_that_leads_to_a_private_address_is_refused() {
+    for address in [
+        "127.0.0.1",
+        "10.0.0.1",
+        "169.254.169.254",
+        "192.168.1.1",
+        "0.0.0.0",
+        "224.0.0.1",
+        "::1",
+        "::",
+        "fd00:ec2::254",
+        "fe80::1",
+        "ff02::1",
+        "::ffff:127.0.0.1",
+        "64:ff9b::7f00:1",
+        "2002:7f00:1::1",
+    ] {
+        let client = client(&["a.example"], Fake::leading_to(&[address.parse().unwrap()]));
+        refused(client.send(get("http://a.example/")).await);
+    }
+}
+
+#[tokio::test]
+async fn a_name_may_lead_to_a_private_address_that_is_listed_too() {
+    let server = Server::start(|_| ok("inside")).await;
+    let port = server.address.port();
+    let (name, url) = (format!("a.example:{port}"), format!("http://a.example:{port}/"));
+    let world = Fake::leading_to(&[LOOPBACK]);
+    refused(client(&[&name], world.clone()).send(get(&url)).await);
+    let answer = client(&[&name, "127.0.0.0/8"], world).send(get(&url)).await.unwrap();
+    assert_eq!(answer.body, "inside");
+}
+
+#[tokio::test]
+async fn a_name_that_changes_its_address_gains_nothing() {
+    let server = Server::start(|_| "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n".into()).await;
+    let name = format!("a.example:{}", server.address.port());
+    let world = Fake::leading_to(&[LOOPBACK]);
+    let client = client(&[&name, "127.0.0.1"], world.clone());
+    client.send(get(format!("http://{name}/"))).await.unwrap();
+    *world.addresses.lock() = vec!["127.0.0.2".parse().unwrap()];
+    refused(client.send(get(format!("http://{name}/"))).await);
+}
+
+#[tokio::test]
+async fn a_redirect_is_followed_where_the_list_leads() {
+    let server = Server::start(|head| match head {
+        head if head.starts_with("GET /a ") => moved(302, "/b"),
+        head if head.starts_with("GET /b ") => moved(307, "c?x=1"),
+        _ => ok("end"),
+    })
+    .await;
+    let answer = server.client().send(get(server.url("/a"))).await.unwrap();
+    assert_eq!(answer.body, "end");
+    assert!(server.heads()[2].starts_with("GET /c?x=1 "));
+}
+
+#[tokio::test]
+async fn a_redirect_is_judged_like_the_first_url() {
+    for target in [
+        "http://other.example/",
+        "http://169.254.169.254/latest/",
+        "ftp://a.example/",
+        "http://u:p@127.0.0.1/",
+    ] {
+        let server = Server::start(move |_| moved(302, target)).await;
+        refused(server.client().send(get(server.url("/"))).await);
+    }
+    // Listed by name, leading into the network.
+    let server = Server::start(|_| moved(302, "http://inside.example/")).await;
+    let entries = [&server.address.to_string(), "inside.example"];
+    let client = client(&entries, Fake::leading_to(&["10.0.0.1".parse().unwrap()]));
+    refused(client.send(get(server.url("/"))).await);
+    assert_eq!(server.heads().len(), 1);
+}
+
+#[tokio::test]
+async fn the_fourth_redirect_is_not_followed() {
+    let server = Server::start(|_| moved(302, "/again")).await;
+    refused(server.client().send(get(server.url("/"))).await);
+    assert_eq!(server.heads().len(), 1 + REDIRECTS);
+}
+
+#[tokio::test]
+async fn a_redirect_to_another_origin_takes_no_secrets_along() {
+    let second = Server::start(|_| ok("")).await;
+    let target = second.url("/");
+    let first = Server::start(move |_| moved(307, &target)).await;
+    let entries = [first.address.to_string(), second.address.to_string()];
+    let client = client(&[&entries[0], &entries[1]], Fake::leading_to(&[]));
+    let mut request = get(first.url("/"));
+    request.headers = ["Authorization", "Cookie", "X-Api-Key", "Accept"]
+        .map(|name| (name.to_owned(), "value".to_owned()))
+        .to_vec();
+    client.send(request).await.unwrap();
+    let (before, after) = (first.heads().remove(0), second.heads().remove(0));
+    for secret in ["authorization", "cookie", "x-api-key"] {
+        assert!(before.contains(secret) && !after.contains(secret), "{after}");
+    }
+    assert!(after.contains("accept: value"), "{after}");
+}
+
+#[tokio::test]
+async fn a_post_that_is_moved_becomes_a_get_unless_the_server_insists() {
+    for (status, expected) in [(301, "GET"), (302, "GET"), (303, "GET"), (307, "POST"), (308, "POST")] {
+        let server = Server::start(move |head| match head {
+            head if head.contains(" /end ") => ok(""),
+            _ => moved(status, "/end"),
+        })
+        .await;
+        let mut request = get(server.url("/"));
+        (request.method, request.body) = ("POST".into(), Bytes::from_static(b"secret"));
+        server.client().send(request).await.unwrap();
+        let head = server.heads().remove(1);
+        assert!(head.starts_with(expected), "{status}: {head}");
+        assert_eq!(head.ends_with("secret"), expected == "POST", "{status}: {head}");
+    }
+}
+
+#[tokio::test]
+async fn what_belongs_to_the_host_is_not_for_the_plugin_to_set() {
+    let server = Server::start(|_| ok("")).await;
+    for name in [
+        "Host",
+        "Content-Length",
+        "Connection",
+        "Transfer-Encoding",
+        "Upgrade",
+        "TE",
+        "Trailer",
+        "Keep-Alive",
+        "Expect",
+        "Proxy-Authorization",
+        "a b",
+        "",
+    ] {
+        let mut request = get(server.url("/"));
+        request.headers = vec![(name.into(), "x".into())];
+        refused(server.client().send(request).await);
+    }
+    let mut request = get(server.url("/"));
+    request.headers = vec![("X".into(), "a\r\nHost: b".into())];
+    refused(server.client().send(request).await);
+    for method in ["CONNECT", "TRACE", "get", "GET /x", ""] {
+        let request = Request {
+            method: method.into(),
+            ..get(server.url("/"))
+        };
+        refused(server.client().send(request).await);
+    }
+    for url in ["/relative", "", "http://", "http://user:secret@127.0.0.1/"] {
+        refused(server.client().send(get(url)).await);
+    }
+    assert_eq!(server.connections.load(Relaxed), 0);
+}
+
+#[tokio::test]
+async fn nothing_larger_than_allowed_goes_out() {
+    let server = Server::start(|_| ok("")).await;
+    let mut requests = vec![get(server.url(&"x".repeat(9_000))); 3];
+    requests[0].url.truncate(9_000);
+    requests[1] = get(server.url("/"));
+    requests[1].body = vec![0; (1 << 20) + 1].into();
+    requests[2] = get(server.url("/"));
+    requests[2].headers = vec![("x".into(), "y".into()); 65];
+    for request in requests {
+        let result = server.client().send(request).await;
+        assert!(matches!(result, Err(Error::TooLarge)), "{result:?}");
+    }
+    assert_eq!(server.connections.load(Relaxed), 0);
+}
+
+#[tokio::test]
+async fn an_answer_is_read_no_further_than_allowed() {
+    let declared = "HTTP/1.1 200 OK\r\ncontent-length: 99999999999\r\n\r\n".to_owned();
+    let endless = format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat((1 << 20) + 1));
+    let chunked = format!(
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{0}{0}{0}",
+        format_args!("80000\r\n{}\r\n", "x".repeat(0x80000))
+    );
+    let head = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "x".repeat(2 * HEAD_BYTES));
+    for (what, answer) in [
+        ("length", declared),
+        ("close", endless),
+        ("chunks", chunked),
+        ("head", head),
+    ] {
+        let server = Server::start(move |_| answer.clone()).await;
+        let result = server.client().send(get(server.url("/"))).await;
+        assert!(matches!(result, Err(Error::TooLarge)), "{what}: {result:?}");
+    }
+    let server = Server::start(|_| ok(&"x".repeat(1 << 20))).await;
+    assert_eq!(
+        server.client().send(get(server.url("/"))).await.unwrap().body.len(),
+        1 << 20
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_covers_the_whole_answer() {
+    // Headers at once, then nothing: the clock of the test moves when everybody waits.
+    let server = Server::start(|_| "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhe".into()).await;
+    let started = tokio::time::Instant::now();
+    let result = server.client().send(get(server.url("/"))).await;
+    assert!(matches!(result, Err(Error::Timeout)), "{result:?}");
+    assert!(started.elapsed() >= Limits::default().timeout);
+    let mut request = get(server.url("/"));
+    request.timeout = Some(Duration::from_secs(1 << 30));
+    let started = tokio::time::Instant::now();
+    let result = server.client().send(request).await;
+    assert!(matches!(result, Err(Error::Timeout)), "{result:?}");
+    assert!(started.elapsed() < Limits::default().longest * 2);
+}
+
+#[tokio::test]
+async fn no_more_than_eight_requests_are_under_way() {
+    let listener = TcpListener::bind((LOOPBACK, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let client = client(&[&address.to_string()], Fake::leading_to(&[]));
+    let (open, go) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+    let most = Arc::new(AtomicUsize::new(0));
+    let counted = (open.clone(), go.clone(), most.clone());
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let (open, go, most) = counted.clone();
+            tokio::spawn(async move {
+                let mut buf = [0; 4096];
+                while stream.read(&mut buf).await.is_ok_and(|length| length > 0) {
+                    let now = open.fetch_add(1, Relaxed) + 1;
+                    most.fetch_max(now, Relaxed);
+                    if now == 8 {
+                        go.notify_waiters();
+                    } else if most.load(Relaxed) < 8 {
+                        go.notified().await;
+                    }
+                    open.fetch_sub(1, Relaxed);
+                    stream.write_all(ok("").as_bytes()).await.unwrap();
+                }
+            });
+        }
+    });
+    let requests = (0..24).map(|_| client.send(get(format!("http://{address}/"))));
+    for result in futures_util::future::join_all(requests).await {
+        assert_eq!(result.unwrap().status, 200);
+    }
+    assert_eq!(most.load(Relaxed), 8);
+}
+
+#[tokio::test]
+async fn a_queue_that_is_full_is_said_at_once() {
+    let count = AtomicUsize::new(0);
+    let first = Waiting::enter(&count, 1).unwrap();
+    assert!(Waiting::enter(&count, 1).is_none());
+    drop(first);
+    assert!(Waiting::enter(&count, 1).is_some());
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_answer_is_no_refusal_of_ours() {
+    let listener = TcpListener::bind((LOOPBACK, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let result = client(&[&address.to_string()], Fake::leading_to(&[]))
+        .send(get(format!("http://{address}/")))
+        .await;
+    assert!(matches!(result, Err(Error::Other(_))), "{result:?}");
+    let server = Server::start(|_| "SSH-2.0-nope\r\n\r\n".into()).await;
+    let result = server.client().send(get(server.url("/"))).await;
+    assert!(matches!(result, Err(Error::Other(_))), "{result:?}");
+}
+
+#[tokio::test]
+async fn the_other_side_has_to_prove_who_it_is() {
+    let folder = Folder::new();
+    let fingerprint = folder.renew("a.example");
+    let identity = folder.load().unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(identity.server_config(&[]).unwrap());
+    let listener = TcpListener::bind((LOOPBACK, 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            let mut buf = [0; 4096];
+            let _ = stream.read(&mut buf).await;
+            let _ = stream.write_all(moved(302, "http://a.example/").as_bytes()).await;
+        }
+    });
+    let url = format!("https://a.example:{}/", address.port());
+    let entries = [&format!("a.example:{}", address.port()), "127.0.0.1", "a.example"];
+    let send = |fingerprint| {
+        let world = Fake {
+            addresses: Mutex::new(vec![LOOPBACK]),
+            fingerprint,
+            ..Fake::default()
+        };
+        let client = client(&entries, Arc::new(world));
+        let url = url.clone();
+        async move { client.send(get(url)).await }
+    };
+    for nobody in [None, Some([0; 32])] {
+        let result = send(nobody).await;
+        assert!(matches!(result, Err(Error::Tls(_))), "{result:?}");
+    }
+    // Believed, so the answer is read: it leads from https to http.
+    let result = send(Some(fingerprint)).await;
+    assert!(
+        matches!(result, Err(Error::Refused(what)) if what.contains("https")),
+        "{result:?}"
+    );
+}
