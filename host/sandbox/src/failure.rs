@@ -21,6 +21,7 @@ pub(crate) enum Cause {
     Trap,
     Deadline,
     Memory,
+    Late,
     Other,
 }
 
@@ -63,6 +64,14 @@ impl Failure {
         }
     }
 
+    /// Of a call that waited too long in the host, or for its turn. Not the guest's own doing.
+    pub(crate) fn late() -> Failure {
+        Failure {
+            cause: Cause::Late,
+            text: "no answer in time".to_owned(),
+        }
+    }
+
     /// Of a panic in a host function: our bug, kept inside the one stream.
     pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Failure {
         let words = panic
@@ -78,7 +87,7 @@ impl Failure {
     pub(crate) fn count(&self, counts: &Counts) {
         count(match self.cause {
             Cause::Trap => &counts.traps,
-            Cause::Deadline => &counts.deadlines,
+            Cause::Deadline | Cause::Late => &counts.deadlines,
             Cause::Memory => &counts.memory,
             Cause::Other => &counts.other,
         });

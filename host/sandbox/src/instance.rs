@@ -26,13 +26,10 @@ use crate::{
     engine::epochs,
     failure::{Failure, Refused},
     host::{Common, State, frame},
-    limits::{EMITS, HANDLES, HELD_FRAMES, HOSTCALL_BYTES, SNAPSHOT_BYTES, STATE_CALL, TICK_CALL},
+    limits::{EMITS, HANDLES, HELD_FRAMES, HOSTCALL_BYTES, SHORTEST_TICK, SNAPSHOT_BYTES, STATE_CALL, TICK_CALL},
     metrics::Place,
     version::Version,
 };
-
-/// The shortest interval of ticks.
-const SHORTEST_TICK: Duration = Duration::from_millis(10);
 
 /// A store with all bounds set, and the first deadline: without one, the first instruction traps.
 pub(crate) fn store(code: &Code, state: State, first: Duration) -> Store<State> {

@@ -22,6 +22,7 @@ mod engine;
 mod entry;
 mod error;
 mod failure;
+mod fiber;
 mod host;
 pub mod inspect;
 mod instance;

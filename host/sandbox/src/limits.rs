@@ -2,7 +2,13 @@
 //!
 //! What a plugin's entry in mediamtx.yml may change is in [`Limits`]; the rest are constants.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use wasmtime::{ResourceLimiter, Result, bail};
 
@@ -53,8 +59,18 @@ pub(crate) const TICK_CALL: Duration = Duration::from_millis(10);
 /// The largest state handed over at a hot swap.
 pub(crate) const SNAPSHOT_BYTES: usize = MIB;
 
-/// Auth questions that may wait for a free instance; one more is answered "later".
-pub(crate) const AUTH_WAITING: usize = 1_024;
+/// The shortest interval of ticks.
+pub(crate) const SHORTEST_TICK: Duration = Duration::from_millis(10);
+
+/// Questions to one plugin in one configuration that are being answered, those that wait for a backend among them: each has
+/// an instance to itself.
+pub(crate) const ASKED: usize = 256;
+/// Questions that may wait until one of those is over; one more is a failure.
+pub(crate) const ASKING: usize = 1_024;
+/// Bytes of linear memory of all instances that answer questions for one plugin in one configuration.
+pub(crate) const POOL_MEMORY: usize = 1_024 * MIB;
+/// Stacks of calls off the media path in the whole server. Address space: what was never used takes no memory.
+pub(crate) const STACKS: u32 = 1_024;
 
 /// The bounds that a plugin's entry in mediamtx.yml may change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,8 +86,16 @@ pub struct Limits {
     pub auth_running: Duration,
     /// Time that one auth decision may take in all.
     pub auth_wall: Duration,
-    /// Auth decisions that run at once.
-    pub auth_instances: usize,
+    /// As the two for auth, for one answer of a resolver.
+    pub resolve_running: Duration,
+    /// See there.
+    pub resolve_wall: Duration,
+    /// As the two for auth, for one event.
+    pub event_running: Duration,
+    /// See there.
+    pub event_wall: Duration,
+    /// Instances that decide or resolve at once. Those that wait for an answer from outside do not count.
+    pub instances: usize,
     /// Share of one core that the plugin's filters may use together, in percent, over one second. Past it, frames go
     /// round the plugin as its failure policy says.
     pub share: u32,
@@ -87,7 +111,11 @@ impl Default for Limits {
             open: Duration::from_millis(250),
             auth_running: Duration::from_millis(50),
             auth_wall: Duration::from_secs(5),
-            auth_instances: 8,
+            resolve_running: Duration::from_millis(50),
+            resolve_wall: Duration::from_secs(5),
+            event_running: Duration::from_millis(100),
+            event_wall: Duration::from_secs(30),
+            instances: 8,
             share: 50,
             function: 128 << 10,
         }
@@ -101,6 +129,8 @@ pub(crate) struct Meter {
     memory: usize,
     elements: usize,
     refused: bool,
+    /// Memory of all instances of a pool, this one's included.
+    pool: Option<Arc<AtomicUsize>>,
 }
 
 impl Meter {
@@ -110,7 +140,20 @@ impl Meter {
             memory: 0,
             elements: 0,
             refused: false,
+            pool: None,
         }
+    }
+
+    /// Counts the instance into a pool's memory, too. Before it has any.
+    pub(crate) fn join(&mut self, pool: &Arc<AtomicUsize>) {
+        self.pool = Some(pool.clone());
+    }
+
+    /// Takes more out of the pool, if there is so much left.
+    fn take(&self, more: usize) -> bool {
+        let take = |taken: usize| taken.checked_add(more).filter(|taken| *taken <= POOL_MEMORY);
+        let taken = |pool: &Arc<AtomicUsize>| pool.fetch_update(Relaxed, Relaxed, take).is_ok();
+        self.pool.as_ref().is_none_or(taken)
     }
 
     /// Bytes of linear memory now.
@@ -124,6 +167,14 @@ impl Meter {
     }
 }
 
+impl Drop for Meter {
+    fn drop(&mut self) {
+        if let Some(pool) = &self.pool {
+            pool.fetch_sub(self.memory, Relaxed);
+        }
+    }
+}
+
 impl ResourceLimiter for Meter {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
         let total = self.memory.saturating_sub(current).saturating_add(desired);
@@ -134,6 +185,10 @@ impl ResourceLimiter for Meter {
                 "the instance would need {total} bytes of memory, its limit is {}",
                 self.limit
             );
+        }
+        if !self.take(total.saturating_sub(self.memory)) {
+            self.refused = true;
+            bail!("the plugin's instances would need more than {POOL_MEMORY} bytes of memory together");
         }
         self.memory = total;
         Ok(true)
@@ -163,6 +218,23 @@ mod tests {
         assert!(meter.memory_growing(MIB, 2 * MIB, None).is_err());
         assert!(meter.refused());
         assert_eq!(meter.memory(), 3 * MIB);
+    }
+
+    #[test]
+    fn the_instances_of_a_pool_share_its_memory_and_give_it_back() {
+        let pool = Arc::new(AtomicUsize::new(0));
+        let full = || {
+            let mut meter = Meter::new(64 * MIB);
+            meter.join(&pool);
+            meter.memory_growing(0, 64 * MIB, None).map(|_| meter)
+        };
+        let mut meters: Vec<_> = (0..16).map(|_| full().unwrap()).collect();
+        assert!(full().is_err());
+        assert_eq!(pool.load(Relaxed), POOL_MEMORY);
+        meters.pop();
+        assert!(full().is_ok());
+        meters.clear();
+        assert_eq!(pool.load(Relaxed), 0);
     }
 
     #[test]

@@ -13,9 +13,10 @@ use parking_lot::Mutex;
 
 use crate::{
     Error,
-    auth::Pool,
+    bindings::auth::Deciding,
     component::Role,
     failure::Refused,
+    fiber::Pool,
     host::Common,
     instance::configure_only,
     metrics::{Place, Usage},
@@ -39,7 +40,7 @@ pub(crate) struct Plugin {
     /// Whether some use has none and takes the plugin's own.
     own_config: AtomicBool,
     /// Auth instances by configuration.
-    pools: Mutex<BTreeMap<Arc<str>, Weak<Pool>>>,
+    pools: Mutex<BTreeMap<Arc<str>, Weak<Pool<Deciding>>>>,
     /// Versions that replaced another one.
     pub(crate) swaps: AtomicU64,
     /// Why the last attempt to change the plugin failed; none when it did not.
@@ -138,7 +139,7 @@ impl Plugin {
     }
 
     /// The auth instances of one configuration, shared by all paths that use it.
-    pub(crate) fn pool(self: &Arc<Self>, config: Option<&Arc<str>>) -> Arc<Pool> {
+    pub(crate) fn pool(self: &Arc<Self>, config: Option<&Arc<str>>) -> Arc<Pool<Deciding>> {
         let mut pools = self.pools.lock();
         pools.retain(|_, pool| pool.strong_count() > 0);
         // The empty text is no JSON, so it stands for "the plugin's own".

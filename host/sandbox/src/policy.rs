@@ -84,6 +84,37 @@ impl Circuit {
     }
 }
 
+/// The failures of what is asked off the media path. It rests after them, and never stays off for good: a stranger's
+/// request must not lock everybody out until somebody notices.
+#[derive(Debug, Default)]
+pub(crate) struct Rest {
+    circuit: Circuit,
+    until: Option<Instant>,
+}
+
+impl Rest {
+    /// A failure; see [`Circuit::failed`].
+    pub(crate) fn failed(&mut self, now: Instant, jitter: u32) {
+        let until = match self.circuit.failed(now, jitter) {
+            Restart::Now => None,
+            Restart::At(then) => Some(then),
+            Restart::Never => Some(now + LONGEST_DELAY),
+        };
+        // Of several calls that fail together, the last makes the rest no shorter.
+        self.until = self.until.max(until);
+    }
+
+    /// Until when nobody is asked, if it rests now.
+    pub(crate) fn until(&self, now: Instant) -> Option<Instant> {
+        self.until.filter(|until| now < *until)
+    }
+
+    /// Something changed: what was is forgotten.
+    pub(crate) fn reset(&mut self) {
+        *self = Rest::default();
+    }
+}
+
 fn delay(doublings: u32, jitter: u32) -> Duration {
     let delay = FIRST_DELAY.saturating_mul(1 << doublings.min(16)).min(LONGEST_DELAY);
     delay * (80 + jitter % 41) / 100
@@ -133,6 +164,21 @@ mod tests {
         circuit.failed(start, EVEN);
         circuit.failed(start, EVEN);
         assert_eq!(circuit.failed(start + HEALTHY, EVEN), Restart::Now);
+    }
+
+    #[test]
+    fn a_rest_ends_however_often_it_failed() {
+        let mut rest = Rest::default();
+        let start = Instant::now();
+        rest.failed(start, EVEN);
+        assert_eq!(rest.until(start), None, "the first failure is forgiven");
+        for _ in 0..STRIKES {
+            rest.failed(start, EVEN);
+        }
+        assert!(rest.until(start).is_some());
+        assert_eq!(rest.until(start + LONGEST_DELAY), None);
+        rest.reset();
+        assert_eq!(rest.until(start), None);
     }
 
     #[test]

@@ -3,10 +3,7 @@
 wasmtime::component::bindgen!({
     inline: "
         package wasmtx:host;
-        world deciding {
-            export wasmtx:plugin/lifecycle@0.1.0;
-            export wasmtx:plugin/auth@0.1.0;
-        }
+        world deciding { export wasmtx:plugin/auth@0.1.0; }
     ",
     path: "../../wit",
     world: "wasmtx:host/deciding",

@@ -3,10 +3,7 @@
 wasmtime::component::bindgen!({
     inline: "
         package wasmtx:host;
-        world observing {
-            export wasmtx:plugin/lifecycle@0.1.0;
-            export wasmtx:plugin/events@0.1.0;
-        }
+        world observing { export wasmtx:plugin/events@0.1.0; }
     ",
     path: "../../wit",
     world: "wasmtx:host/observing",

@@ -3,10 +3,7 @@
 wasmtime::component::bindgen!({
     inline: "
         package wasmtx:host;
-        world resolving {
-            export wasmtx:plugin/lifecycle@0.1.0;
-            export wasmtx:plugin/resolver@0.1.0;
-        }
+        world resolving { export wasmtx:plugin/resolver@0.1.0; }
     ",
     path: "../../wit",
     world: "wasmtx:host/resolving",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use wasmtime::{StoreContextMut, component::Linker};
 
-use super::State;
+use super::{State, turn::waiting};
 use crate::{
     bindings::plugin::http::{Host, HttpError, Request, Response},
     services,
@@ -27,7 +27,7 @@ impl Host for State {
 pub(super) fn add_waiting(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.instance("wasmtx:plugin/http@0.1.0")?.func_wrap_async(
         "send",
-        |store: StoreContextMut<'_, State>, (request,): (Request,)| {
+        |mut store: StoreContextMut<'_, State>, (request,): (Request,)| {
             let client = store.data().outside.http.clone();
             Box::new(async move {
                 let Some(client) = client else {
@@ -38,7 +38,10 @@ pub(super) fn add_waiting(linker: &mut Linker<State>) -> wasmtime::Result<()> {
                     millis => Duration::from_millis(millis.into()).min(LONGEST),
                 };
                 let answer = match understood(request) {
-                    Ok(request) => client.send(request, timeout).await.map(shown).map_err(error),
+                    Ok(request) => {
+                        let answer = waiting(&mut store, client.send(request, timeout)).await;
+                        answer.map(shown).map_err(error)
+                    }
                     Err(error) => Err(error),
                 };
                 Ok((answer,))

@@ -14,6 +14,7 @@ mod notify;
 mod proof;
 mod random;
 pub(crate) mod storage;
+pub(crate) mod turn;
 
 use std::{sync::Arc, time::Duration};
 
@@ -124,6 +125,8 @@ pub(crate) struct State {
     pub(crate) proof: Option<Arc<dyn Proof>>,
     /// Guest time left to the asynchronous call at hand; the epoch callback counts it down.
     pub(crate) running: Duration,
+    /// Of an instance off the media path.
+    pub(crate) turn: Option<turn::Turn>,
     /// Of the synchronous call at hand, once its deadline has passed.
     pub(crate) overtime: Option<Overtime>,
 }
@@ -140,6 +143,7 @@ impl State {
             frame: frame::AtHand::default(),
             proof: None,
             running: Duration::ZERO,
+            turn: None,
             overtime: None,
         }
     }

@@ -1,0 +1,273 @@
+//! Instances off the media path: called on fibers, so that a guest may wait for the host without holding a thread.
+//!
+//! What the roles have in common: how an instance is made, how long a call may run and last, ticks, and handing state over.
+//! [`Pool`] is for roles that answer questions, many at once.
+
+mod pool;
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, atomic::AtomicUsize},
+    time::{Duration, Instant},
+};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use tokio::{sync::Semaphore, time::timeout_at};
+use wasmtime::{
+    Store, UpdateDeadline,
+    component::{Instance, InstancePre},
+};
+
+pub(crate) use self::pool::{Pool, Question};
+use crate::{
+    bindings::{
+        auth::Deciding,
+        events::Observing,
+        lifecycle::waiting::{Living, Snapshot},
+        plugin::{clock, types::PluginError},
+        resolver::Resolving,
+    },
+    component::{Code, Role},
+    failure::{Failure, Refused},
+    host::{State, turn::Turn},
+    instance::{Restored, store},
+    limits::{SHORTEST_TICK, SNAPSHOT_BYTES, STATE_CALL, TICK_CALL},
+    metrics::Place,
+    plugin::Plugin,
+    ticker::EPOCH,
+    version::Version,
+};
+
+/// What a component exports for one role.
+pub(crate) trait Exports: Send + Sync + Sized + 'static {
+    /// Which.
+    const ROLE: Role;
+
+    /// What instances are made from, if the component has the role.
+    fn linked(code: &Code) -> Option<&InstancePre<State>>;
+
+    /// The exports of an instance.
+    fn of(store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<Self>;
+}
+
+macro_rules! exports {
+    ($($exports:ty: $role:expr, $field:ident;)*) => {$(
+        impl Exports for $exports {
+            const ROLE: Role = $role;
+
+            fn linked(code: &Code) -> Option<&InstancePre<State>> {
+                code.$field.as_ref().map(|pre| pre.instance_pre())
+            }
+
+            fn of(store: &mut Store<State>, instance: &Instance) -> wasmtime::Result<Self> {
+                Self::new(store, instance)
+            }
+        }
+    )*};
+}
+
+exports! {
+    Deciding: Role::Auth, auth;
+    Observing: Role::Events, events;
+    Resolving: Role::Resolver, resolver;
+}
+
+/// One call of a role's own function.
+pub(crate) trait Call<E, T>:
+    for<'a> FnOnce(&'a E, &'a mut Store<State>) -> BoxFuture<'a, wasmtime::Result<T>> + Send + 'static
+{
+}
+
+impl<E, T, F> Call<E, T> for F where
+    F: for<'a> FnOnce(&'a E, &'a mut Store<State>) -> BoxFuture<'a, wasmtime::Result<T>> + Send + 'static
+{
+}
+
+/// How long a call may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    /// Time that the guest itself runs.
+    pub(crate) running: Duration,
+    /// When it is over, whatever it waits for.
+    pub(crate) until: Instant,
+}
+
+impl Budget {
+    pub(crate) fn new(running: Duration, wall: Duration) -> Budget {
+        Budget {
+            running,
+            until: Instant::now() + wall,
+        }
+    }
+}
+
+/// What instances share that belong together.
+#[derive(Clone)]
+pub(crate) struct Group {
+    pub(crate) plugin: Arc<Plugin>,
+    /// JSON text in place of the plugin's own.
+    pub(crate) config: Option<Arc<str>>,
+    pub(crate) place: Arc<Place>,
+    /// As many as may run at once.
+    turns: Arc<Semaphore>,
+    /// Bytes of linear memory of all of them.
+    memory: Arc<AtomicUsize>,
+}
+
+impl Group {
+    pub(crate) fn new(plugin: &Arc<Plugin>, config: Option<Arc<str>>, turns: usize) -> Group {
+        Group {
+            plugin: plugin.clone(),
+            config,
+            place: plugin.place("", 0),
+            turns: Arc::new(Semaphore::new(turns)),
+            memory: Arc::default(),
+        }
+    }
+
+    /// Counts a failure and says it.
+    pub(crate) fn report(&self, failure: &Failure, path: &str, call: &'static str) {
+        failure.count(&self.place.counts);
+        let plugin = self.plugin.name();
+        tracing::warn!(plugin, path, call, %failure, "plugin fails");
+    }
+}
+
+/// One instance. After a failure it is dead and must be dropped.
+pub(crate) struct Guest<E> {
+    store: Store<State>,
+    exports: E,
+    life: Living,
+    /// Of its version.
+    pub(crate) number: u64,
+    tick: Option<Duration>,
+    next_tick: Instant,
+}
+
+impl<E: Exports> Guest<E> {
+    /// Instantiates and configures, when it is this instance's turn.
+    pub(crate) async fn start(group: &Group, version: &Version, until: Instant) -> Result<Guest<E>, Refused> {
+        let Some(pre) = E::linked(&version.code) else {
+            return Err(Failure::other(format!("the component has no role {}", E::ROLE)).into());
+        };
+        let config = group.config.as_deref().unwrap_or(&version.config);
+        let mut state = State::new(group.plugin.common.clone(), group.place.clone(), version);
+        state.meter.join(&group.memory);
+        state.turn = Some(Turn::new(group.turns.clone(), state.ticker.clone()));
+        let mut store = store(&version.code, state, EPOCH);
+        store.epoch_deadline_callback(|mut store| {
+            let state = store.data_mut();
+            let Some(left) = state.running.checked_sub(EPOCH) else {
+                return Ok(UpdateDeadline::Interrupt);
+            };
+            state.running = left;
+            // Other tasks of this worker thread get their turn every millisecond, however busy the guest is.
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+        });
+        let budget = Budget {
+            running: version.limits.open,
+            until,
+        };
+        let (exports, life) = run(&mut store, budget, async |store| {
+            let instance = pre.instantiate_async(&mut *store).await?;
+            Ok((E::of(store, &instance)?, Living::new(store, &instance)?))
+        })
+        .await?;
+        let wishes = run(&mut store, budget, async |store| {
+            life.wasmtx_plugin_lifecycle().call_configure(store, config).await
+        })
+        .await??;
+        let tick = wishes
+            .tick
+            .map(|millis| Duration::from_millis(millis.into()).max(SHORTEST_TICK));
+        Ok(Guest {
+            store,
+            exports,
+            life,
+            number: version.number,
+            tick,
+            next_tick: Instant::now() + tick.unwrap_or_default(),
+        })
+    }
+
+    /// One call of the role's own.
+    pub(crate) async fn call<T>(&mut self, budget: Budget, call: impl Call<E, T>) -> Result<T, Failure> {
+        let exports = &self.exports;
+        run(&mut self.store, budget, async |store| call(exports, store).await).await
+    }
+
+    /// When the next tick is due; `None` when the guest wants none.
+    pub(crate) fn tick_due(&self) -> Option<Instant> {
+        self.tick.map(|_| self.next_tick)
+    }
+
+    /// Lets a tick happen, due or not.
+    pub(crate) async fn tick(&mut self, wall: Duration) -> Result<(), Failure> {
+        let life = &self.life;
+        run(&mut self.store, Budget::new(TICK_CALL, wall), async |store| {
+            let now = clock::Host::now(store.data_mut());
+            life.wasmtx_plugin_lifecycle().call_tick(store, now).await
+        })
+        .await?;
+        // Ticks that were missed are not made up for.
+        self.next_tick = Instant::now() + self.tick.unwrap_or_default();
+        Ok(())
+    }
+
+    /// The state to hand over, if there is any.
+    pub(crate) async fn save(&mut self, wall: Duration) -> Result<Option<Snapshot>, Failure> {
+        let life = &self.life;
+        let saved = run(&mut self.store, Budget::new(STATE_CALL, wall), async |store| {
+            life.wasmtx_plugin_lifecycle().call_save(store).await
+        })
+        .await?;
+        match saved {
+            Some(snapshot) if snapshot.data.len() > SNAPSHOT_BYTES => Err(Failure::other(format!(
+                "its state has {} bytes, at most {SNAPSHOT_BYTES} go over",
+                snapshot.data.len()
+            ))),
+            saved => Ok(saved),
+        }
+    }
+
+    pub(crate) async fn restore(&mut self, snapshot: &Snapshot, wall: Duration) -> Result<Restored, Refused> {
+        let life = &self.life;
+        let restored = run(&mut self.store, Budget::new(STATE_CALL, wall), async |store| {
+            life.wasmtx_plugin_lifecycle().call_restore(store, snapshot).await
+        })
+        .await?;
+        match restored {
+            Ok(()) => Ok(Restored::Whole),
+            Err(PluginError::Unsupported) => Ok(Restored::Fresh),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Runs a guest when it is its turn, and takes a panic of the host's own functions for a failure of the instance. When this
+/// is dropped half-way, or its time is over, the instance is of no use any more.
+async fn run<T>(
+    store: &mut Store<State>,
+    budget: Budget,
+    call: impl AsyncFnOnce(&mut Store<State>) -> wasmtime::Result<T>,
+) -> Result<T, Failure> {
+    let called = async {
+        let state = store.data_mut();
+        state.running = budget.running;
+        if let Some(turn) = &mut state.turn {
+            turn.take().await;
+        }
+        store.set_epoch_deadline(1);
+        call(&mut *store).await
+    };
+    let called = timeout_at(budget.until.into(), AssertUnwindSafe(called).catch_unwind()).await;
+    if let Some(turn) = &mut store.data_mut().turn {
+        turn.give();
+    }
+    match called {
+        Ok(Ok(Ok(result))) => Ok(result),
+        Ok(Ok(Err(error))) => Err(Failure::of(&error, store.data().meter.refused())),
+        Ok(Err(panic)) => Err(Failure::panicked(&*panic)),
+        Err(_) => Err(Failure::late()),
+    }
+}
