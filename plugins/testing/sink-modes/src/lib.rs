@@ -1,0 +1,291 @@
+//! A sink that does as it is told: `{ mode: <one of Mode>, to: <text>, first: n, every: m }`.
+//!
+//! `first` batches are taken as `take` does, then the mode applies to each `every`-th (default: each), so that a test can see a healthy sink before
+//! and after. In `to`, `$PATH` stands for the stream's path with `_` for `/`.
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use serde::Deserialize;
+use wasmtx_plugin::sink::{Interest, Item, Sink, Wants};
+use wasmtx_plugin::storage::{self, File};
+use wasmtx_plugin::{
+    CloseReason, Error, FrameInfo, Plugin, Publication, Snapshot, clock, control, http, json, metrics,
+};
+
+/// How long `slow` computes for each batch.
+const SLOW: Duration = Duration::from_millis(20);
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Mode {
+    /// Adds to the metrics `sink_frames`, `sink_bytes` and `sink_batches`, as all modes do.
+    Take,
+    /// Logs each batch: `batch 0: 1/0* 2/0 1/1`, track and number, `*` for keyframes, `!` for a discontinuity.
+    Tell,
+    /// As `tell`, but without bytes.
+    TellInfos,
+    /// As `tell`, but of keyframes only.
+    TellKeys,
+    /// Writes every frame's bytes to the file `to` without touching them; commits at each keyframe, finishes at the end.
+    Store,
+    /// The same with bytes that pass through the guest.
+    StoreCopied,
+    /// Writes until it is refused, then logs the refusal.
+    Fill,
+    /// Tries to leave the granted directory, and logs what came of it.
+    Escape,
+    /// Posts `{"frames","bytes"}` of each batch to the URL `to`, and logs what came back.
+    Post,
+    /// Keeps every frame forever.
+    Hoard,
+    /// Asks for a keyframe with each batch, on its path and on `to`.
+    Keyframe,
+    /// Ends the publisher's session.
+    Kick,
+    /// Computes for a while with each batch.
+    Slow,
+    /// Answers a batch with an error.
+    Refuse,
+    Trap,
+    Spin,
+    Grow,
+    /// Asks for tracks that do not exist, `every: 0` among them.
+    BadInterests,
+    RefuseOpen,
+    TrapInOpen,
+    SpinInOpen,
+    TrapInClose,
+    SpinInClose,
+    /// Answers `save` with far more than a snapshot may hold.
+    HugeSave,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    mode: Mode,
+    #[serde(default)]
+    to: String,
+    #[serde(default)]
+    first: u64,
+    #[serde(default = "one")]
+    every: u64,
+}
+
+fn one() -> u64 {
+    1
+}
+
+struct SinkModes {
+    config: Config,
+    path: String,
+    publisher: Option<String>,
+    /// Handed over at a swap.
+    batches: u64,
+    file: Option<File>,
+    hoard: Vec<Item>,
+}
+
+impl Plugin for SinkModes {
+    type Config = Config;
+
+    fn new(config: Config) -> Result<Self, Error> {
+        Ok(Self {
+            config,
+            path: String::new(),
+            publisher: None,
+            batches: 0,
+            file: None,
+            hoard: Vec::new(),
+        })
+    }
+
+    fn save(&self) -> Option<Snapshot> {
+        let data = match self.config.mode {
+            Mode::HugeSave => vec![7; 4 << 20],
+            _ => self.batches.to_be_bytes().to_vec(),
+        };
+        Some(Snapshot { schema: 1, data })
+    }
+
+    fn restore(&mut self, old: Snapshot) -> Result<(), Error> {
+        let batches = old
+            .data
+            .try_into()
+            .map_err(|_| Error::other("a snapshot is eight bytes"))?;
+        self.batches = u64::from_be_bytes(batches);
+        Ok(())
+    }
+}
+
+impl Sink for SinkModes {
+    fn open(&mut self, publication: Publication) -> Result<Wants, Error> {
+        let wants = Wants::all(&publication.tracks);
+        let wants = match self.config.mode {
+            Mode::TellInfos => wants.without_bytes(),
+            Mode::TellKeys => Wants::with(publication.tracks.iter().map(|track| Interest::keyframes(track.id))),
+            Mode::BadInterests => Wants::with((0..100_000).map(|track| Interest::all(track).every(0))),
+            Mode::RefuseOpen => return Err(Error::other("refused as asked")),
+            Mode::TrapInOpen => panic!("this stream is not to my liking"),
+            Mode::SpinInOpen => spin(),
+            _ => wants,
+        };
+        let to = self.config.to.replace("$PATH", &publication.path.replace('/', "_"));
+        if matches!(self.config.mode, Mode::Store | Mode::StoreCopied | Mode::Fill) {
+            self.file = Some(File::create(&to)?);
+        }
+        self.path = publication.path;
+        self.publisher = publication.publisher.map(|client| client.session);
+        Ok(wants)
+    }
+
+    fn frames(&mut self, batch: Vec<Item>) -> Result<(), Error> {
+        let number = self.taken(batch.iter().map(|item| &item.info));
+        if !self.misbehaves(number) {
+            return Ok(());
+        }
+        match self.config.mode {
+            Mode::Tell | Mode::TellKeys => tell(number, batch.iter().map(|item| &item.info)),
+            Mode::Store | Mode::StoreCopied => self.store(&batch)?,
+            Mode::Fill => self.fill(),
+            Mode::Escape => escape(),
+            Mode::Post => self.post(&batch),
+            Mode::Hoard => self.hoard.extend(batch),
+            Mode::Keyframe => {
+                control::request_keyframe(&self.path);
+                control::request_keyframe(&self.config.to);
+            }
+            Mode::Kick => control::kick(self.publisher.as_deref().unwrap_or_default(), "kicked\r\nas asked"),
+            Mode::Slow => {
+                let end = clock::monotonic() + SLOW;
+                while clock::monotonic() < end {}
+            }
+            Mode::Refuse => return Err(Error::other("refused as asked")),
+            Mode::Trap => panic!("batch {number} is not to my liking"),
+            Mode::Spin => spin(),
+            Mode::Grow => grow(),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn infos(&mut self, batch: Vec<FrameInfo>) -> Result<(), Error> {
+        let number = self.taken(batch.iter());
+        if self.misbehaves(number) {
+            tell(number, batch.iter());
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, reason: CloseReason) {
+        wasmtx_plugin::info!("closed: {} after {} batches", reason.name(), self.batches);
+        match (self.config.mode, self.file.take()) {
+            (Mode::TrapInClose, _) => panic!("the end is not to my liking"),
+            (Mode::SpinInClose, _) => spin(),
+            (_, Some(file)) => match file.finish() {
+                Ok(size) => wasmtx_plugin::info!("finished at {size} bytes"),
+                Err(error) => wasmtx_plugin::warn!("not finished: {}", error.name()),
+            },
+            _ => {}
+        }
+    }
+}
+
+impl SinkModes {
+    /// Counts a batch and answers its number.
+    fn taken<'a>(&mut self, batch: impl Iterator<Item = &'a FrameInfo>) -> u64 {
+        let sizes: Vec<u64> = batch.map(|info| info.size.into()).collect();
+        metrics::counter("sink_frames", sizes.len() as u64);
+        metrics::counter("sink_bytes", sizes.iter().sum());
+        metrics::counter("sink_batches", 1);
+        self.batches += 1;
+        self.batches - 1
+    }
+
+    fn misbehaves(&self, number: u64) -> bool {
+        let Config { first, every, .. } = self.config;
+        number >= first && (number - first).is_multiple_of(every.max(1))
+    }
+
+    fn store(&mut self, batch: &[Item]) -> Result<(), storage::Error> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        for item in batch {
+            if item.is_key() {
+                file.commit()?;
+            }
+            match self.config.mode {
+                Mode::StoreCopied => file.append(item.payload())?,
+                _ => file.append_held(&item.data)?,
+            };
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self) {
+        let Some(file) = &mut self.file else { return };
+        let block = vec![7; 1 << 20];
+        // As many megabytes as a call may want to write; a test grants fewer.
+        match (0..1_024).find_map(|_| file.append(&block).err()) {
+            Some(error) => wasmtx_plugin::info!("refused: {}", error.name()),
+            None => wasmtx_plugin::info!("nothing was refused"),
+        }
+    }
+
+    fn post(&self, batch: &[Item]) {
+        let bytes: u64 = batch.iter().map(|item| u64::from(item.size)).sum();
+        let body = json!({ "frames": batch.len(), "bytes": bytes });
+        match http::Request::post(&self.config.to).json(&body).send() {
+            Ok(response) => wasmtx_plugin::info!("posted: {}", response.status),
+            Err(error) => wasmtx_plugin::warn!("not posted: {}", error.name()),
+        }
+    }
+}
+
+fn tell<'a>(number: u64, batch: impl Iterator<Item = &'a FrameInfo>) {
+    let one = |info: &FrameInfo| {
+        let key = if info.is_key() { "*" } else { "" };
+        let gap = if info.is_discontinuous() { "!" } else { "" };
+        format!(" {}/{}{key}{gap}", info.track, info.number)
+    };
+    wasmtx_plugin::info!("batch {number}:{}", batch.map(one).collect::<String>());
+}
+
+fn escape() {
+    let names = [
+        "../outside",
+        "/tmp/outside",
+        "a/../../outside",
+        "",
+        ".",
+        "a//b",
+        "a\0b",
+        "link/inside",
+        ".hidden",
+        "-rf",
+        "con",
+    ];
+    for name in names {
+        let outcome = |result: Result<(), storage::Error>| result.map_or_else(|error| error.name(), |()| "done");
+        let create = outcome(File::create(name).map(drop));
+        let read = outcome(storage::read(name, 0, 1).map(drop));
+        let rename = outcome(storage::rename("inside", name));
+        let remove = outcome(storage::remove(name));
+        wasmtx_plugin::info!("{name:?}: create {create}, read {read}, rename {rename}, remove {remove}");
+    }
+}
+
+fn spin() -> ! {
+    loop {
+        black_box(());
+    }
+}
+
+fn grow() {
+    let mut taken: Vec<Vec<u8>> = Vec::new();
+    loop {
+        taken.push(black_box(vec![1; 1 << 20]));
+    }
+}
+
+wasmtx_plugin::export!(SinkModes: sink);
