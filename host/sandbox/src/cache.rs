@@ -13,7 +13,7 @@ use std::{
     fs::{self, DirBuilder, OpenOptions},
     hash::{Hash, Hasher},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
@@ -22,14 +22,37 @@ use hmac::{Hmac, Mac};
 use sha2::{Digest as _, Sha256};
 use wasmtime::{Engine, component::Component};
 
-use crate::limits::COMPONENT_BYTES;
+use crate::limits::CODE_BYTES;
 
 /// SHA-256 of a component's bytes: what a version of a plugin is.
 pub(crate) type Digest = [u8; 32];
 
 const MAC_LEN: usize = 32;
-/// Machine code is about three times its component.
-const FILE_BYTES: u64 = 8 * COMPONENT_BYTES as u64;
+/// A compiled component and its MAC.
+const FILE_BYTES: u64 = (CODE_BYTES + MAC_LEN) as u64;
+
+/// A compiled component, serialized: machine code that is run without another look.
+pub(crate) struct Compiled(Vec<u8>);
+
+impl Compiled {
+    /// What the compiler of this very program made, here or in its child process, and nobody has touched since.
+    pub(crate) fn by_our_compiler(code: Vec<u8>) -> Compiled {
+        Compiled(code)
+    }
+
+    /// The component.
+    pub(crate) fn load(&self, engine: &Engine) -> wasmtime::Result<Component> {
+        load(engine, &self.0)
+    }
+}
+
+fn load(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: `code` is unchanged output of `Engine::precompile_component` of this program. Either it comes from the
+    // compiler directly (`Compiled`), or from a file whose MAC, made in `Cache::store` with a key that only this user
+    // can read, was checked on the same memory that is loaded here (`Cache::load`). The engine itself refuses code of
+    // another version of wasmtime, or for other settings.
+    unsafe { Component::deserialize(engine, code) }
+}
 
 /// The digest of a component.
 pub(crate) fn digest(component: &[u8]) -> Digest {
@@ -66,23 +89,25 @@ impl Cache {
     /// The compiled form of the component with this digest, when it is here and ours.
     pub(crate) fn load(&self, engine: &Engine, component: &Digest) -> Option<Component> {
         let file = self.file(component);
-        if fs::metadata(&file).ok()?.len() > FILE_BYTES {
+        if !fs::metadata(&file).is_ok_and(|about| about.is_file() && about.len() <= FILE_BYTES) {
             return None;
         }
         let bytes = fs::read(&file).ok()?;
-        let (mac, code) = bytes.split_at_checked(MAC_LEN)?;
-        if self.mac(component, code).verify_slice(mac).is_err() {
+        if !self.is_ours(component, &bytes) {
             tracing::warn!(file = %file.display(), "compiled plugin was changed by somebody else: compiling it again");
             return None;
         }
-        // SAFETY: `code` is unchanged output of `Component::serialize` of this server's own compiler under these
-        // settings: the MAC over it was made in `store`, with a key that only this user can read, and was checked above
-        // on the same memory that is loaded here.
-        unsafe { Component::deserialize(engine, code) }.ok()
+        load(engine, &bytes[MAC_LEN..]).ok()
+    }
+
+    /// Whether the whole content of a file, MAC and code, was written by [`store`](Self::store) for this component.
+    fn is_ours(&self, component: &Digest, file: &[u8]) -> bool {
+        file.split_at_checked(MAC_LEN)
+            .is_some_and(|(mac, code)| self.mac(component, code).verify_slice(mac).is_ok())
     }
 
     /// Keeps the compiled form. Written aside and renamed, so that a crash leaves the old file or none.
-    pub(crate) fn store(&self, component: &Digest, code: &[u8]) -> io::Result<()> {
+    pub(crate) fn store(&self, component: &Digest, Compiled(code): &Compiled) -> io::Result<()> {
         let mac = self.mac(component, code).finalize().into_bytes();
         let file = self.file(component);
         static PARTS: AtomicU64 = AtomicU64::new(0);
@@ -125,13 +150,15 @@ fn key(file: &Path) -> io::Result<[u8; 32]> {
             Ok(key)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let key = fs::read(file)?;
-            key.try_into().map_err(|_| {
-                io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("{} is damaged: remove it", file.display()),
-                )
-            })
+            let unusable = |why| {
+                let words = format!("{} {why}: remove it", file.display());
+                io::Error::new(io::ErrorKind::InvalidData, words)
+            };
+            // Whoever knows the key can make this server run any machine code.
+            if fs::metadata(file)?.mode() & 0o077 != 0 {
+                return Err(unusable("is open to other users"));
+            }
+            fs::read(file)?.try_into().map_err(|_| unusable("is damaged"))
         }
         Err(error) => Err(error),
     }
@@ -162,7 +189,7 @@ mod tests {
         let state = Directory::new();
         let clocked = Clocked::new().unwrap();
         let bytes = wat::parse_str("(component (core module (func (export \"f\"))))").unwrap();
-        let compiled = Component::new(&clocked.engine, &bytes).unwrap().serialize().unwrap();
+        let compiled = Compiled(clocked.engine.precompile_component(&bytes).unwrap());
         let cache = Cache::open(state.path(), &clocked.engine).unwrap();
         let name = digest(&bytes);
         assert!(cache.load(&clocked.engine, &name).is_none(), "nothing is there yet");
@@ -173,17 +200,21 @@ mod tests {
 
         let file = cache.file(&name);
         let whole = fs::read(&file).unwrap();
-        let step = (whole.len() / 64).max(1);
-        for position in (0..whole.len()).step_by(step) {
-            let mut changed = whole.clone();
-            changed[position] ^= 1;
-            fs::write(&file, &changed).unwrap();
-            assert!(
-                cache.load(&clocked.engine, &name).is_none(),
-                "byte {position} was changed"
-            );
+        let mut changed = whole.clone();
+        for position in 0..whole.len() {
+            changed[position] ^= 1 << (position % 8);
+            assert!(!cache.is_ours(&name, &changed), "byte {position} was changed");
+            changed[position] = whole[position];
         }
-        for len in [0, 1, MAC_LEN, whole.len() - 1] {
+        assert!(cache.is_ours(&name, &changed));
+        // The same through the file system.
+        changed[whole.len() / 2] ^= 0x10;
+        fs::write(&file, &changed).unwrap();
+        assert!(cache.load(&clocked.engine, &name).is_none());
+        for len in (0..whole.len())
+            .step_by(97)
+            .chain([1, MAC_LEN - 1, MAC_LEN, whole.len() - 1])
+        {
             fs::write(&file, &whole[..len]).unwrap();
             assert!(cache.load(&clocked.engine, &name).is_none(), "cut to {len}");
         }
@@ -192,6 +223,16 @@ mod tests {
             cache.load(&clocked.engine, &[7; 32]).is_none(),
             "code of one component under another's name"
         );
+
+        let settings = Cache {
+            settings: [0; 32],
+            ..Cache::open(state.path(), &clocked.engine).unwrap()
+        };
+        fs::write(settings.file(&name), &whole).unwrap();
+        assert!(
+            settings.load(&clocked.engine, &name).is_none(),
+            "code of another version of the compiler"
+        );
     }
 
     #[test]
@@ -199,7 +240,7 @@ mod tests {
         let state = Directory::new();
         let clocked = Clocked::new().unwrap();
         let cache = Cache::open(state.path(), &clocked.engine).unwrap();
-        cache.store(&[1; 32], b"code").unwrap();
+        cache.store(&[1; 32], &Compiled(b"code".to_vec())).unwrap();
         for file in [state.path().join("compiled.key"), cache.file(&[1; 32])] {
             assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
         }
@@ -214,16 +255,15 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_key_is_an_error_with_the_remedy() {
-        let state = Directory::new();
-        fs::write(state.path().join("compiled.key"), b"short").unwrap();
+    fn a_key_that_is_damaged_or_open_to_others_is_an_error_with_the_remedy() {
         let clocked = Clocked::new().unwrap();
-        assert!(
-            Cache::open(state.path(), &clocked.engine)
-                .err()
-                .unwrap()
-                .to_string()
-                .contains("remove it")
-        );
+        for (content, mode, why) in [(&b"short"[..], 0o600, "damaged"), (&[7; 32], 0o640, "other users")] {
+            let state = Directory::new();
+            let key = state.path().join("compiled.key");
+            fs::write(&key, content).unwrap();
+            fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+            let error = Cache::open(state.path(), &clocked.engine).err().unwrap().to_string();
+            assert!(error.contains(why) && error.ends_with("remove it"), "{error}");
+        }
     }
 }

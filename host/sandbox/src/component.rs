@@ -124,7 +124,7 @@ impl Loader {
     pub(crate) fn load(&self, bytes: &Arc<[u8]>, limits: &Limits) -> Result<Code, String> {
         admission::check(bytes, limits)?;
         let digest = cache::digest(bytes);
-        let component = self.compiler.compile(bytes, &digest)?;
+        let component = self.compiler.compile(bytes, &digest, limits)?;
         self.check_imports(&component)?;
         let exported: Vec<_> = component
             .component_type()

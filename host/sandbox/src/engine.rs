@@ -44,6 +44,11 @@ pub(crate) fn epochs(time: Duration) -> u64 {
         .clamp(1, u64::MAX >> 1)
 }
 
+/// For an engine that only compiles. What it makes runs on the other one: where instances live is no matter of code.
+pub(crate) fn compiling() -> Config {
+    config(false)
+}
+
 fn config(pooled: bool) -> Config {
     let mut config = Config::new();
     // Synchronous calls are 3.5 times cheaper without the bookkeeping of component-model async.
@@ -80,7 +85,21 @@ fn pool(n: u32) -> PoolingAllocationConfig {
 
 #[cfg(test)]
 mod tests {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+
     use super::*;
+
+    #[test]
+    fn what_is_compiled_elsewhere_runs_here() {
+        let hash = |config: &Config| {
+            let mut hasher = DefaultHasher::new();
+            let engine = Engine::new(config).unwrap();
+            engine.precompile_compatibility_hash().hash(&mut hasher);
+            hasher.finish()
+        };
+        assert_eq!(hash(&compiling()), hash(&config(true)));
+        assert_ne!(hash(&compiling()), hash(config(true).epoch_interruption(false)));
+    }
 
     #[test]
     fn a_deadline_is_at_least_one_epoch_and_never_overflows() {

@@ -13,7 +13,7 @@ use wasmparser::{ComponentName, Encoding, KnownCustom, Parser, Payload, Producer
 
 use crate::{
     Error, admission, bundled, cache,
-    compile::Compiler,
+    compile::{Compiler, Compiling},
     component::{Loader, Role},
     engine::Clocked,
     host,
@@ -180,7 +180,7 @@ impl Anatomy {
 /// The server would refuse it too; the reason is the same.
 pub fn compile(name: &str, bytes: &[u8], limits: &Limits) -> Result<Compiled, Error> {
     let clocked = Arc::new(Clocked::new()?);
-    let compiler = Compiler::new(&clocked.engine, None)?;
+    let compiler = Compiler::new(&clocked.engine, None, Compiling::Here)?;
     let loader = Loader::new(clocked, compiler).map_err(Error::Engine)?;
     let bytes: Arc<[u8]> = bytes.into();
     let begun = Instant::now();

@@ -43,6 +43,7 @@ mod watch;
 
 pub use auth::AuthChain;
 pub use bundled::BUNDLED;
+pub use compile::{COMPILE_ARGUMENT, Compiling, compile_worker};
 pub use component::Role;
 pub use error::Error;
 pub use host::{Grants, Reach};

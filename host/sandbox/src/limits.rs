@@ -17,10 +17,20 @@ pub(crate) const MIB: usize = 1 << 20;
 
 /// The largest component file.
 pub(crate) const COMPONENT_BYTES: usize = 32 * MIB;
+/// The largest compiled component; machine code is about three times its component.
+pub(crate) const CODE_BYTES: usize = 8 * COMPONENT_BYTES;
 /// Locals of one function: register allocation grows faster than linearly with them.
 pub(crate) const FUNCTION_LOCALS: u32 = 2_000;
 /// Functions of all modules of a component together: 100,000 empty ones take half a minute to compile.
 pub(crate) const FUNCTIONS: u32 = 50_000;
+/// Modules of a component, at any depth. CPython with its libraries has 38.
+pub(crate) const MODULES: u32 = 128;
+/// Imports, exports, globals and segments of all modules together. Runtimes that link libraries have thousands of each.
+pub(crate) const CORE_ITEMS: u32 = 100_000;
+/// Instances, aliases, imports, exports and adapters of all components together.
+pub(crate) const COMPONENT_ITEMS: u32 = 20_000;
+/// Bytes of types: a million types of three bytes are more than any program has.
+pub(crate) const TYPE_BYTES: usize = MIB;
 /// Imports of the component itself.
 pub(crate) const IMPORTS: u32 = 128;
 /// Exports of the component itself.
@@ -28,7 +38,7 @@ pub(crate) const EXPORTS: u32 = 64;
 /// Components and modules inside one another. Script runtimes nest two or three deep.
 pub(crate) const NESTING: usize = 8;
 
-/// Table elements of an instance, all tables together.
+/// Table elements of an instance, all tables together: what the pool has for each.
 pub(crate) const TABLE_ELEMENTS: usize = 20_000;
 /// The stack of a guest; deeper recursion is a trap.
 pub(crate) const STACK: usize = 512 << 10;
@@ -78,6 +88,8 @@ pub(crate) const STACKS: u32 = 1_024;
 pub struct Limits {
     /// Bytes of linear memory of one instance, all memories together. At most 64 MiB.
     pub memory: usize,
+    /// Elements of its tables, all together. At most 20,000.
+    pub table: usize,
     /// One `filter.frame` call, by the time that it really runs. Every reader of the path waits for it, so keep it short.
     pub frame: Duration,
     /// `configure`, `open` and `close`, each.
@@ -101,12 +113,17 @@ pub struct Limits {
     pub share: u32,
     /// Bytes of code of one function; a compiler takes minutes over a function of half a megabyte.
     pub function: usize,
+    /// Processor time for compiling the component, in whole seconds.
+    pub compile: Duration,
+    /// Memory for compiling the component, in the process that does it.
+    pub compile_memory: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Limits {
             memory: 64 * MIB,
+            table: TABLE_ELEMENTS,
             frame: Duration::from_millis(2),
             open: Duration::from_millis(250),
             auth_running: Duration::from_millis(50),
@@ -118,6 +135,8 @@ impl Default for Limits {
             instances: 8,
             share: 50,
             function: 128 << 10,
+            compile: Duration::from_secs(30),
+            compile_memory: 2 << 30,
         }
     }
 }

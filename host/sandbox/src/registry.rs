@@ -245,7 +245,7 @@ impl Inner {
                 })
                 .ok()
         });
-        let compiler = Compiler::new(&clocked.engine, cache)?;
+        let compiler = Compiler::new(&clocked.engine, cache, services.compiling.clone())?;
         Ok(Inner {
             loader: Loader::new(clocked, compiler).map_err(Error::Engine)?,
             services,

@@ -9,6 +9,8 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+use crate::Compiling;
+
 /// The outside of a registry. Cheap to clone. The default has nothing in it: whatever is granted, guests are told that
 /// it is not.
 #[derive(Clone)]
@@ -20,6 +22,8 @@ pub struct Services {
     pub storage: Arc<dyn Storage>,
     /// For the interface `control`.
     pub control: Arc<dyn Control>,
+    /// Where components become machine code.
+    pub compiling: Compiling,
 }
 
 impl Default for Services {
@@ -28,6 +32,7 @@ impl Default for Services {
             http: Arc::new(()),
             storage: Arc::new(()),
             control: Arc::new(()),
+            compiling: Compiling::default(),
         }
     }
 }

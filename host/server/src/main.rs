@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use wasmtx_sandbox::{COMPILE_ARGUMENT, compile_worker};
 use wasmtx_server::{
     cli::{self, Task},
     config, log, run,
@@ -15,6 +16,13 @@ use wasmtx_server::{
 const LAST_MOMENT: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
+    // First of all: this process is to have nothing that it does not need, not even a log.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|argument| argument == COMPILE_ARGUMENT)
+    {
+        return compile();
+    }
     let task = match cli::parse(std::env::args_os()) {
         Ok(task) => task,
         Err(error) => error.exit(),
@@ -39,6 +47,17 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(problems) => {
             eprintln!("{problems}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Is the server's compile child until the server hangs up.
+fn compile() -> ExitCode {
+    match compile_worker() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
             ExitCode::FAILURE
         }
     }

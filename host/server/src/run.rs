@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use wasmtx_sandbox::Compiling;
 
 use crate::{
     cli,
@@ -36,7 +37,7 @@ pub async fn run(config: Config, logs: Logs) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
     let mut watch = watch(&config);
     let server = tokio::select! {
-        server = Server::start(config, Some(logs.clone())) => server?,
+        server = Server::start(config, Some(logs.clone()), Compiling::child()) => server?,
         // Plugins may take long to compile.
         () = signals.next() => return Ok(()),
     };

@@ -56,12 +56,15 @@ pub struct Listener {
 const GOODBYE: Duration = Duration::from_secs(4);
 
 impl Server {
-    /// Loads the plugins, binds every listener, and serves. `log` is asked for what the metrics show of it.
+    /// Loads the plugins, binds every listener, and serves. `log` is asked for what the metrics show of it; `compiling`
+    /// says where plugins are compiled.
     ///
     /// # Errors
     /// The first thing that cannot be had, named by its key.
-    pub async fn start(config: Config, log: Option<Logs>) -> anyhow::Result<Server> {
-        let (plugins, force) = load(config).await?;
+    pub async fn start(config: Config, log: Option<Logs>, compiling: sandbox::Compiling) -> anyhow::Result<Server> {
+        let mut services = sandbox::Services::default();
+        services.compiling = compiling;
+        let (plugins, force) = load(config, services).await?;
         let config = force.config.clone();
         let watch = plugins
             .watch()
@@ -216,15 +219,11 @@ fn settings_for_restart(old: &Config, new: &Config) -> Vec<String> {
     differ.map(|(key, _)| key.clone()).collect()
 }
 
-async fn load(config: Config) -> anyhow::Result<(sandbox::Registry, Force)> {
+async fn load(config: Config, services: sandbox::Services) -> anyhow::Result<(sandbox::Registry, Force)> {
     let loaded = tokio::task::spawn_blocking(move || {
         let state = config.global.state_directory.clone();
-        let plugins = sandbox::Registry::new(
-            Some(&state),
-            sandbox::Services::default(),
-            wiring::specs(&config.global),
-        )
-        .map_err(sentences)?;
+        let specs = wiring::specs(&config.global);
+        let plugins = sandbox::Registry::new(Some(&state), services, specs).map_err(sentences)?;
         let force = Force::new(config, &plugins, None)?;
         anyhow::Ok((plugins, force))
     });
