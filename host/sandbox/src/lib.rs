@@ -35,6 +35,7 @@ mod registry;
 mod sampler;
 pub mod services;
 mod share;
+mod shelf;
 #[cfg(test)]
 mod testing;
 mod ticker;
@@ -46,7 +47,7 @@ pub use bundled::BUNDLED;
 pub use compile::{COMPILE_ARGUMENT, Compiling, compile_worker};
 pub use component::Role;
 pub use error::Error;
-pub use host::{Grants, Reach};
+pub use host::{Grants, Kv, Reach};
 pub use limits::Limits;
 pub use metrics::{Sample, Usage};
 pub use plugin::Status;

@@ -17,7 +17,7 @@ use crate::{
     component::Role,
     failure::Refused,
     fiber::Pool,
-    host::Common,
+    host::{Common, kv},
     instance::configure_only,
     metrics::{Place, Usage},
     share::Share,
@@ -66,9 +66,9 @@ pub struct Status {
 }
 
 impl Plugin {
-    pub(crate) fn new(name: &str, version: Version) -> Arc<Plugin> {
+    pub(crate) fn new(name: &str, kv: Arc<kv::Store>, version: Version) -> Arc<Plugin> {
         Arc::new(Plugin {
-            common: Arc::new(Common::new(name)),
+            common: Arc::new(Common::new(name, kv)),
             version: ArcSwap::from_pointee(version),
             share: Share::new(),
             places: Mutex::default(),

@@ -26,11 +26,12 @@ use crate::{
     component::{Loader, Role},
     engine::Clocked,
     entry::Slot,
-    host::{Grants, Outside},
+    host::{Grants, Kv, Outside},
     limits::{CHAIN_LENGTH, COMPONENT_BYTES, Limits},
     plugin::{Plugin, Status},
     policy::OnError,
     services::Services,
+    shelf::Shelf,
     version::Version,
 };
 
@@ -113,6 +114,7 @@ pub(crate) struct Inner {
     loader: Loader,
     services: Services,
     aside: Arc<Aside>,
+    shelf: Shelf,
     plugins: Mutex<BTreeMap<String, Entry>>,
     /// The number of the next version of any plugin.
     numbers: AtomicU64,
@@ -224,6 +226,11 @@ impl Registry {
         Ok(plugin.version.load().short())
     }
 
+    /// Waits until what plugins keep over a restart is on the disk.
+    pub fn flush(&self) {
+        self.0.shelf.flush();
+    }
+
     /// All plugins, by name.
     pub fn status(&self) -> Vec<Status> {
         self.0
@@ -250,6 +257,7 @@ impl Inner {
             loader: Loader::new(clocked, compiler).map_err(Error::Engine)?,
             services,
             aside: Arc::new(Aside::new()?),
+            shelf: Shelf::new(state)?,
             plugins: Mutex::default(),
             numbers: AtomicU64::new(1),
             changing: Mutex::new(()),
@@ -265,7 +273,10 @@ impl Inner {
                 self.replace(&present.plugin, &spec, &read(&spec)?)?;
                 present.plugin
             }
-            None => Plugin::new(&spec.name, self.version(&spec, &read(&spec)?)?),
+            None => {
+                let version = self.version(&spec, &read(&spec)?)?;
+                Plugin::new(&spec.name, self.shelf.store(&spec.name), version)
+            }
         };
         self.plugins
             .lock()
@@ -303,6 +314,9 @@ impl Inner {
                 "its SHA-256 is {found}, the configuration wants {wanted}"
             )));
         }
+        self.shelf
+            .keep(&spec.name, spec.grants.kv == Kv::Persist)
+            .map_err(refused)?;
         Ok(Version {
             number: self.numbers.fetch_add(1, Relaxed),
             code,

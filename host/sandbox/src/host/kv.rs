@@ -1,29 +1,50 @@
-//! `kv`: small values that all instances of one plugin share, in memory, within a quota.
+//! `kv`: small values that all instances of one plugin share, within a quota; kept over a restart if that was granted
+//! (`shelf.rs`).
 
 use std::{
     collections::HashMap,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
 
 use super::State;
-use crate::bindings::plugin::kv::{Host, KvError};
+use crate::{
+    bindings::plugin::kv::{Host, KvError},
+    shelf::Keeping,
+};
 
 /// Keys and values together.
-const TOTAL_BYTES: usize = 1 << 20;
-const KEYS: usize = 1_024;
+pub(crate) const TOTAL_BYTES: usize = 1 << 20;
+pub(crate) const KEYS: usize = 1_024;
 const VALUE_BYTES: usize = 64 << 10;
 const KEY_BYTES: usize = 256;
 /// A century: longer lives are for ever, and adding them to a clock cannot overflow.
 const LONGEST: u64 = 100 * 365 * 86_400;
 
+/// Whether a plugin has small values of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kv {
+    /// No.
+    #[default]
+    No,
+    /// As long as the server runs.
+    Memory,
+    /// Over a restart, too, as long as the state directory is there.
+    Persist,
+}
+
 /// The values of one plugin. Locked for one operation at a time; no guest runs meanwhile.
 #[derive(Default)]
-pub(crate) struct Store(Mutex<Values>);
+pub(crate) struct Store {
+    pub(crate) values: Mutex<Values>,
+    /// Where they are kept.
+    pub(crate) keeping: Keeping,
+}
 
 #[derive(Default)]
-struct Values {
+pub(crate) struct Values {
     map: HashMap<String, Value>,
     /// Sum of all keys' and values' lengths in `map`.
     bytes: usize,
@@ -34,17 +55,41 @@ struct Value {
     ends: Option<Instant>,
 }
 
+/// How long a value that is set lives.
+#[derive(Clone, Copy)]
+enum Life {
+    /// As many seconds as said, or for ever.
+    New(Option<u64>),
+    /// As long as the value before, if there is one.
+    AsBefore(Option<u64>),
+}
+
+impl Store {
+    /// Changes the values, and has them written if they changed and are kept.
+    fn change<T>(
+        self: &Arc<Self>,
+        change: impl FnOnce(&mut Values, Instant) -> Result<T, KvError>,
+    ) -> Result<T, KvError> {
+        let changed = change(&mut self.values.lock(), Instant::now());
+        if changed.is_ok() {
+            self.keeping.changed(self);
+        }
+        changed
+    }
+}
+
 impl Host for State {
     fn get(&mut self, key: String) -> Option<Vec<u8>> {
-        if !self.grants.kv {
+        if self.grants.kv == Kv::No {
             return None;
         }
-        self.common.kv.0.lock().get(&key, Instant::now()).map(<[u8]>::to_vec)
+        let values = self.common.kv.values.lock();
+        values.get(&key, Instant::now()).map(<[u8]>::to_vec)
     }
 
     fn set(&mut self, key: String, value: Vec<u8>, ttl: Option<u64>) -> Result<(), KvError> {
-        self.granted()?;
-        self.common.kv.0.lock().set(key, value, ttl, Instant::now())
+        self.granted()?
+            .change(|values, now| values.set(key, value, Life::New(ttl), now))
     }
 
     fn swap(
@@ -54,40 +99,34 @@ impl Host for State {
         value: Vec<u8>,
         ttl: Option<u64>,
     ) -> Result<(), KvError> {
-        self.granted()?;
-        let (now, mut values) = (Instant::now(), self.common.kv.0.lock());
-        if values.get(&key, now) != expected.as_deref() {
-            return Err(KvError::Conflict);
-        }
-        values.set(key, value, ttl, now)
+        self.granted()?.change(|values, now| {
+            if values.get(&key, now) != expected.as_deref() {
+                return Err(KvError::Conflict);
+            }
+            values.set(key, value, Life::New(ttl), now)
+        })
     }
 
     fn add(&mut self, key: String, delta: i64, ttl: Option<u64>) -> Result<i64, KvError> {
-        self.granted()?;
-        let (now, mut values) = (Instant::now(), self.common.kv.0.lock());
-        let present = match values.get(&key, now) {
-            None => 0,
-            Some(data) => i64::from_le_bytes(data.try_into().map_err(|_| KvError::Conflict)?),
-        };
-        let sum = present.saturating_add(delta);
-        values.set(key, sum.to_le_bytes().to_vec(), ttl, now)?;
-        Ok(sum)
+        self.granted()?.change(|values, now| values.add(key, delta, ttl, now))
     }
 
     fn delete(&mut self, key: String) {
-        if self.grants.kv {
-            self.common.kv.0.lock().remove(&key);
+        if let Ok(store) = self.granted() {
+            let _ = store.change(|values, _| {
+                values.remove(&key);
+                Ok(())
+            });
         }
     }
 }
 
 impl State {
-    fn granted(&self) -> Result<(), KvError> {
-        if self.grants.kv {
-            Ok(())
-        } else {
-            Err(KvError::NotGranted)
+    fn granted(&self) -> Result<&Arc<Store>, KvError> {
+        if self.grants.kv == Kv::No {
+            return Err(KvError::NotGranted);
         }
+        Ok(&self.common.kv)
     }
 }
 
@@ -97,7 +136,35 @@ impl Values {
         value.ends.is_none_or(|ends| now < ends).then_some(&value.data)
     }
 
-    fn set(&mut self, key: String, data: Vec<u8>, ttl: Option<u64>, now: Instant) -> Result<(), KvError> {
+    /// The number is text, as in other stores, so that `get` shows it and `set` may begin it.
+    fn add(&mut self, key: String, delta: i64, ttl: Option<u64>, now: Instant) -> Result<i64, KvError> {
+        let present = match self.get(&key, now) {
+            None => 0,
+            Some(data) => str::from_utf8(data)
+                .ok()
+                .and_then(|text| text.parse().ok())
+                .ok_or(KvError::Conflict)?,
+        };
+        let sum = i64::checked_add(present, delta).ok_or(KvError::Conflict)?;
+        self.set(key, sum.to_string().into_bytes(), Life::AsBefore(ttl), now)?;
+        Ok(sum)
+    }
+
+    fn set(&mut self, key: String, data: Vec<u8>, life: Life, now: Instant) -> Result<(), KvError> {
+        let new = |ttl: Option<u64>| {
+            ttl.filter(|ttl| *ttl < LONGEST)
+                .map(|ttl| now + Duration::from_secs(ttl))
+        };
+        let before = self.map.get(&key).filter(|_| self.get(&key, now).is_some());
+        let ends = match (life, before) {
+            (Life::AsBefore(_), Some(before)) => before.ends,
+            (Life::New(ttl) | Life::AsBefore(ttl), _) => new(ttl),
+        };
+        self.put(key, data, ends, now)
+    }
+
+    /// Within the quota.
+    fn put(&mut self, key: String, data: Vec<u8>, ends: Option<Instant>, now: Instant) -> Result<(), KvError> {
         if data.len() > VALUE_BYTES || key.len() > KEY_BYTES {
             return Err(KvError::TooLarge);
         }
@@ -114,11 +181,24 @@ impl Values {
         }
         self.remove(&key);
         self.bytes += key.len() + data.len();
-        let ends = ttl
-            .filter(|ttl| *ttl < LONGEST)
-            .map(|ttl| now + Duration::from_secs(ttl));
         self.map.insert(key, Value { data, ends });
         Ok(())
+    }
+
+    /// What still lives at `now`: key, value, and what is left of its life.
+    pub(crate) fn living(&self, now: Instant) -> impl Iterator<Item = (&str, &[u8], Option<Duration>)> {
+        self.map.iter().filter_map(move |(key, value)| {
+            let left = value.ends.map(|ends| ends.saturating_duration_since(now));
+            (left != Some(Duration::ZERO)).then_some((&**key, &*value.data, left))
+        })
+    }
+
+    /// Takes a value that was kept, unless there is a newer one or no room.
+    pub(crate) fn revive(&mut self, key: String, data: Vec<u8>, left: Option<Duration>, now: Instant) {
+        if self.get(&key, now).is_none() {
+            // What does not fit was written under other bounds.
+            let _ = self.put(key, data, left.and_then(|left| now.checked_add(left)), now);
+        }
     }
 
     fn remove(&mut self, key: &str) {
@@ -138,7 +218,7 @@ mod tests {
     use super::*;
 
     fn set(values: &mut Values, key: &str, len: usize, ttl: Option<u64>, now: Instant) -> Result<(), KvError> {
-        let result = values.set(key.into(), vec![0; len], ttl, now);
+        let result = values.set(key.into(), vec![0; len], Life::New(ttl), now);
         let bytes: usize = values.map.iter().map(|(key, value)| key.len() + value.data.len()).sum();
         assert_eq!(values.bytes, bytes);
         result
@@ -184,5 +264,39 @@ mod tests {
             Err(KvError::Quota)
         ));
         set(&mut values, "7", 2, None, now).unwrap();
+    }
+
+    #[test]
+    fn a_number_is_text_and_keeps_the_end_it_was_begun_with() {
+        let (mut values, now) = (Values::default(), Instant::now());
+        let later = now + Duration::from_secs(9);
+        assert_eq!(values.add("n".into(), 40, Some(10), now).unwrap(), 40);
+        assert_eq!(values.add("n".into(), 2, Some(100), later).unwrap(), 42);
+        assert_eq!(values.get("n", later), Some(&b"42"[..]));
+        assert!(values.get("n", now + Duration::from_secs(10)).is_none());
+        let after = now + Duration::from_secs(11);
+        assert_eq!(
+            values.add("n".into(), -1, None, after).unwrap(),
+            -1,
+            "what ended counts as nothing"
+        );
+        assert!(values.get("n", after + Duration::from_secs(1_000_000)).is_some());
+    }
+
+    #[test]
+    fn what_is_no_number_and_what_would_not_be_one_is_a_conflict() {
+        let (mut values, now) = (Values::default(), Instant::now());
+        for text in ["", "4 2", "0x1", "99999999999999999999"] {
+            values.set("n".into(), text.into(), Life::New(None), now).unwrap();
+            assert!(
+                matches!(values.add("n".into(), 1, None, now), Err(KvError::Conflict)),
+                "{text}"
+            );
+        }
+        values
+            .set("n".into(), i64::MAX.to_string().into(), Life::New(None), now)
+            .unwrap();
+        assert!(matches!(values.add("n".into(), 1, None, now), Err(KvError::Conflict)));
+        assert_eq!(values.add("n".into(), -1, None, now).unwrap(), i64::MAX - 1);
     }
 }

@@ -24,6 +24,7 @@ use wasmtime::{
 };
 use wasmtx_hub::Proof;
 
+pub use self::kv::Kv;
 use crate::{
     bindings::{self, plugin},
     deadline::Overtime,
@@ -44,7 +45,7 @@ pub(crate) const INTERFACES: [&str; 12] = [
 #[non_exhaustive]
 pub struct Grants {
     /// Keep small values that all instances of the plugin share.
-    pub kv: bool,
+    pub kv: Kv,
     /// See passwords, tokens and the secrets of a query. Without it, an auth plugin can only compare, through `proof`.
     pub credentials: bool,
     /// Send requests there: hosts, URL prefixes, address ranges.
@@ -98,15 +99,15 @@ impl Outside {
 pub(crate) struct Common {
     /// The name in the configuration.
     pub(crate) name: Arc<str>,
-    pub(crate) kv: kv::Store,
+    pub(crate) kv: Arc<kv::Store>,
     pub(crate) lines: log::Throttle,
 }
 
 impl Common {
-    pub(crate) fn new(name: &str) -> Common {
+    pub(crate) fn new(name: &str, kv: Arc<kv::Store>) -> Common {
         Common {
             name: name.into(),
-            kv: kv::Store::default(),
+            kv,
             lines: log::Throttle::default(),
         }
     }

@@ -1,6 +1,6 @@
 //! The registry of plugins, as the sandbox takes it.
 
-use wasmtx_sandbox::{AuthFailure, FilterFailure, Grants, Limits, OnError, PluginSpec, Source, Use};
+use wasmtx_sandbox::{AuthFailure, FilterFailure, Grants, Kv, Limits, OnError, PluginSpec, Source, Use};
 
 use crate::config::{Global, plugin};
 
@@ -16,7 +16,7 @@ fn spec(name: &str, plugin: &plugin::Plugin) -> PluginSpec {
         plugin::Location::File(file) => Source::File(file.clone()),
     };
     let mut grants = Grants::default();
-    grants.kv = plugin.grant.kv;
+    grants.kv = if plugin.grant.kv { Kv::Memory } else { Kv::No };
     grants.credentials = plugin.grant.credentials;
     let mut limits = Limits::default();
     limits.memory = plugin.limits.memory.as_usize();
