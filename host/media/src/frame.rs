@@ -1,6 +1,8 @@
 //! One coded picture or audio frame, in the form that every room understands.
 
-use crate::{Payload, TrackId};
+use bytes::Bytes;
+
+use crate::TrackId;
 
 /// One coded picture or audio frame.
 ///
@@ -23,7 +25,7 @@ pub struct Frame {
     /// What can be said about the frame without looking into it.
     pub flags: Flags,
     /// The coded bytes in the canonical form of the track's [`crate::Codec`].
-    pub payload: Payload,
+    pub payload: Bytes,
 }
 
 /// Microseconds since 1970-01-01 00:00 UTC.

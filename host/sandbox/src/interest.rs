@@ -173,7 +173,7 @@ mod tests {
             duration: 0,
             wall: None,
             flags: Flags::NONE.set(Flags::KEY, key),
-            payload: Bytes::from_static(b"x").into(),
+            payload: Bytes::from_static(b"x"),
         }
     }
 
@@ -247,7 +247,7 @@ mod tests {
             ..frame(1, 100, true)
         }));
         assert!(!table.admit_emitted(&Frame {
-            payload: Bytes::new().into(),
+            payload: Bytes::new(),
             ..frame(1, 100, true)
         }));
         assert!(table.admit(&frame(1, 100, true)));

@@ -106,7 +106,7 @@ pub trait Storage: Send + Sync {
 /// The files of one plugin. Every call may wait for a disk: never called on the media path. Names are checked here: no name
 /// leads out of the directory.
 pub trait Directory: Send + Sync {
-    /// A new, empty file, open for appending; one that is there already is replaced when the new one is finished.
+    /// A new, empty file, open for appending, in place of one that has the name already.
     #[allow(missing_docs, reason = "errors are those of `storage-error` in the contract")]
     fn create(&self, name: &str) -> Result<Box<dyn Append>, StorageError>;
     /// A part of a file, cut to what is there.
@@ -119,10 +119,11 @@ pub trait Directory: Send + Sync {
     fn remove(&self, name: &str) -> Result<(), StorageError>;
 }
 
-/// A file that is being written. Dropped without [`finish`](Append::finish), it keeps what was committed.
+/// A file that is being written, visible under its name from the start. Dropped without [`finish`](Append::finish), it keeps
+/// what was appended.
 pub trait Append: Send {
-    /// Adds bytes at the end; answers the length then.
-    fn append(&mut self, data: Bytes) -> Result<u64, StorageError>;
+    /// Adds bytes at the end, one part after the other, and lets other programs see them; answers the length then.
+    fn append(&mut self, parts: &[Bytes]) -> Result<u64, StorageError>;
     /// What was appended survives a power cut once this returns; answers the durable length.
     fn commit(&mut self) -> Result<u64, StorageError>;
     /// Commits and closes.

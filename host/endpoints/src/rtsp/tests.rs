@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -116,7 +117,7 @@ fn frame(payload: &'static [u8]) -> Frame {
         duration: 0,
         wall: None,
         flags: Flags::KEY,
-        payload: payload.into(),
+        payload: Bytes::from_static(payload),
     }
 }
 

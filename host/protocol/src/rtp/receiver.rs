@@ -303,7 +303,7 @@ impl Clock {
             duration: unit.duration,
             wall,
             flags,
-            payload: unit.payload.into(),
+            payload: unit.payload,
         };
         Received {
             frame,

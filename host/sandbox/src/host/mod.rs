@@ -30,7 +30,7 @@ use crate::{
     deadline::Overtime,
     limits::Meter,
     metrics::Place,
-    services::{Control, Directory, HttpClient, Services, StorageGrant},
+    services::{Control, HttpClient, Services, StorageGrant},
     ticker::Ticker,
     version::Version,
 };
@@ -72,7 +72,7 @@ pub enum Reach {
 #[derive(Clone)]
 pub(crate) struct Outside {
     pub(crate) http: Option<Arc<dyn HttpClient>>,
-    pub(crate) storage: Option<Arc<dyn Directory>>,
+    pub(crate) storage: Option<storage::Granted>,
     pub(crate) control: Arc<dyn Control>,
 }
 
@@ -88,7 +88,7 @@ impl Outside {
             storage: grants
                 .storage
                 .as_ref()
-                .map(|grant| services.storage.directory(grant))
+                .map(|grant| services.storage.directory(grant).map(storage::Granted::new))
                 .transpose()?,
             control: services.control.clone(),
         })
@@ -122,6 +122,7 @@ pub(crate) struct State {
     pub(crate) outside: Outside,
     pub(crate) meter: Meter,
     pub(crate) frame: frame::AtHand,
+    pub(crate) files: storage::Files,
     /// What the client showed, while `auth.check` runs.
     pub(crate) proof: Option<Arc<dyn Proof>>,
     /// Guest time left to the asynchronous call at hand; the epoch callback counts it down.
@@ -142,6 +143,7 @@ impl State {
             outside: version.outside.clone(),
             meter: Meter::new(version.limits.memory),
             frame: frame::AtHand::default(),
+            files: storage::Files::default(),
             proof: None,
             running: Duration::ZERO,
             turn: None,
@@ -169,6 +171,7 @@ pub(crate) fn control(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = media(engine)?;
     linker.allow_shadowing(true);
     http::add_waiting(&mut linker)?;
+    storage::add_waiting(&mut linker)?;
     linker.allow_shadowing(false);
     Ok(linker)
 }

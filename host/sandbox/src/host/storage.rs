@@ -1,18 +1,286 @@
-//! `storage`: refused to every plugin until directories can be granted.
+//! `storage`: files below the directory that a plugin was granted. On the media path everything answers `not-granted` at
+//! once; elsewhere the guest waits for the disk, on threads that nothing else needs.
+//!
+//! A guest writes a file in small pieces, a header and a frame, sixty times a second; the disk gets them a quarter of a
+//! mebibyte at a time. So `append` mostly only remembers, a frame's bytes without a copy, and what the disk says to them may
+//! be heard by a later call on the same file.
 
-use wasmtime::component::Resource;
-
-use super::{State, frame::Held};
-use crate::bindings::plugin::{
-    frame::Slice,
-    storage::{Entry, Host, HostFile, StorageError},
+use std::{
+    mem,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 
-/// A file of a granted directory. There is none, so no guest ever has one.
-#[allow(unreachable_pub, reason = "generated code re-exports it")]
-pub enum File {}
+use bytes::Bytes;
+use tokio::{runtime::Handle, sync::Semaphore, task::spawn_blocking};
+use wasmtime::{
+    StoreContextMut,
+    component::{Linker, Resource},
+};
+
+use super::{State, frame::Held};
+use crate::{
+    bindings::plugin::{
+        frame::Slice,
+        storage::{Entry, Host, HostFile, StorageError},
+    },
+    limits::HOSTCALL_BYTES,
+    services::{self, Append, Directory, Stored},
+};
+
+/// Files that one instance writes at the same time.
+const FILES: usize = 16;
+/// Bytes, and pieces, that wait in memory until they are written.
+const PENDING_BYTES: usize = 256 << 10;
+const PENDING_PIECES: usize = 512;
+/// For so long at most, while the guest's task is not busy otherwise.
+const PENDING_TIME: Duration = Duration::from_secs(1);
+/// Threads that the files of one plugin may keep waiting for a disk.
+const TURNS: usize = 16;
+/// Entries that `list` answers.
+const ENTRIES: usize = 4_096;
+/// Bytes of a name.
+const NAME_LEN: usize = 1_024;
 
 type Result<T> = std::result::Result<T, StorageError>;
+
+/// A file that a guest writes: its number is a place in [`Files`].
+#[allow(unreachable_pub, reason = "generated code re-exports it")]
+pub struct File;
+
+/// The directory of a plugin, with a bound on how many wait for it.
+#[derive(Clone)]
+pub(crate) struct Granted {
+    directory: Arc<dyn Directory>,
+    turns: Arc<Semaphore>,
+}
+
+impl Granted {
+    pub(crate) fn new(directory: Arc<dyn Directory>) -> Granted {
+        Granted {
+            directory,
+            turns: Arc::new(Semaphore::new(TURNS)),
+        }
+    }
+
+    /// Does something that may wait for a disk.
+    async fn wait<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn Directory) -> std::result::Result<T, services::StorageError> + Send + 'static,
+    ) -> Result<T> {
+        let (turns, directory) = (self.turns.clone(), self.directory.clone());
+        // Never closed; the work may be abandoned, its turn ends with it all the same.
+        let turn = turns.acquire_owned().await.map_err(|_| StorageError::Io)?;
+        let done = spawn_blocking(move || {
+            let _turn = turn;
+            work(&*directory)
+        });
+        done.await.map_err(|_| StorageError::Io)?.map_err(error)
+    }
+}
+
+/// The files that one instance writes.
+#[derive(Default)]
+pub(crate) struct Files {
+    open: Vec<Option<Writing>>,
+    /// Let go by the guest with something left to write.
+    dropped: Vec<Writing>,
+    /// When something began to wait to be written.
+    since: Option<Instant>,
+}
+
+impl Files {
+    fn get(&mut self, file: &Resource<File>) -> Result<&mut Writing> {
+        let place = self.open.get_mut(file.rep() as usize);
+        place.and_then(Option::as_mut).ok_or(StorageError::NotFound)
+    }
+
+    fn has_room(&self) -> bool {
+        self.open.iter().flatten().count() + self.dropped.len() < FILES
+    }
+
+    fn put(&mut self, writing: Writing) -> u32 {
+        let place = self.open.iter().position(Option::is_none).unwrap_or_else(|| {
+            self.open.push(None);
+            self.open.len() - 1
+        });
+        self.open[place] = Some(writing);
+        u32::try_from(place).unwrap_or(u32::MAX)
+    }
+
+    fn take(&mut self, place: u32) -> Option<Writing> {
+        self.open.get_mut(place as usize).and_then(Option::take)
+    }
+}
+
+/// A file that is being written.
+struct Writing {
+    /// Away while a thread writes.
+    file: Option<Box<dyn Append>>,
+    /// Not written yet.
+    pieces: Vec<Bytes>,
+    bytes: usize,
+    /// What the guest was told, `bytes` included.
+    len: u64,
+    /// What went wrong with pieces that the guest thinks written; nothing is written any more.
+    failed: Option<StorageError>,
+}
+
+impl Writing {
+    fn new(file: Box<dyn Append>) -> Writing {
+        Writing {
+            file: Some(file),
+            pieces: Vec::new(),
+            bytes: 0,
+            len: 0,
+            failed: None,
+        }
+    }
+
+    fn append(&mut self, piece: Bytes) -> Result<u64> {
+        if let Some(failed) = self.failed {
+            return Err(failed);
+        }
+        self.len += piece.len() as u64;
+        self.bytes += piece.len();
+        self.pieces.push(piece);
+        Ok(self.len)
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= PENDING_BYTES || self.pieces.len() >= PENDING_PIECES
+    }
+
+    /// What is to be written, to be done on another thread; none when that cannot be any more.
+    fn work(&mut self) -> Option<(Box<dyn Append>, Vec<Bytes>)> {
+        self.bytes = 0;
+        Some((self.file.take()?, mem::take(&mut self.pieces)))
+    }
+
+    /// Writes what waits, and does `then` with the file.
+    async fn write(
+        &mut self,
+        granted: &Granted,
+        then: fn(&mut dyn Append) -> std::result::Result<u64, services::StorageError>,
+    ) -> Result<u64> {
+        if let Some(failed) = self.failed {
+            return Err(failed);
+        }
+        let (mut file, pieces) = self.work().ok_or(StorageError::Io)?;
+        let done = granted.wait(move |_| {
+            let done = file.append(&pieces).and_then(|_| then(&mut *file));
+            Ok((file, done))
+        });
+        let result = done.await.and_then(|(file, done)| {
+            self.file = Some(file);
+            done.map_err(error)
+        });
+        match result {
+            Ok(len) => self.len = len,
+            Err(failed) => self.failed = Some(failed),
+        }
+        result
+    }
+
+    async fn flush(&mut self, granted: &Granted) -> Result<()> {
+        if self.pieces.is_empty() {
+            return Ok(());
+        }
+        let len = self.len;
+        self.write(granted, |_| Ok(0)).await?;
+        self.len = len;
+        Ok(())
+    }
+}
+
+impl Drop for Writing {
+    /// The instance ended, perhaps in the middle of something: what it appended is written all the same.
+    fn drop(&mut self) {
+        if self.pieces.is_empty() || self.failed.is_some() {
+            return;
+        }
+        let Some((mut file, pieces)) = self.work() else { return };
+        let mut write = move || {
+            if let Err(error) = file.append(&pieces) {
+                tracing::warn!(%error, "the end of a plugin's file is not written");
+            }
+        };
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(write)),
+            Err(_) => write(),
+        }
+    }
+}
+
+impl State {
+    /// When files should be settled next, if something waits to be written.
+    pub(crate) fn files_due(&self) -> Option<Instant> {
+        self.files.since.map(|since| since + PENDING_TIME)
+    }
+
+    /// Writes what waits in memory, for all files of the instance. What goes wrong is answered to the next call on the file.
+    pub(crate) async fn settle_files(&mut self) {
+        self.files.since = None;
+        let Some(granted) = self.outside.storage.clone() else {
+            return;
+        };
+        for mut writing in mem::take(&mut self.files.dropped) {
+            if let Err(error) = writing.flush(&granted).await {
+                let (plugin, path) = (&*self.common.name, self.place.path());
+                tracing::warn!(plugin, path, %error, "the end of a plugin's file is not written");
+            }
+        }
+        for writing in self.files.open.iter_mut().flatten() {
+            // Kept in `failed`.
+            let _ = writing.flush(&granted).await;
+        }
+    }
+
+    fn storage(&self) -> Result<Granted> {
+        self.outside.storage.clone().ok_or(StorageError::NotGranted)
+    }
+
+    async fn create_file(&mut self, name: String) -> Result<Resource<File>> {
+        let granted = self.storage()?;
+        if !self.files.has_room() {
+            self.settle_files().await;
+        }
+        if !self.files.has_room() {
+            return Err(StorageError::Quota);
+        }
+        let name = known(name)?;
+        let file = granted.wait(move |directory| directory.create(&name)).await?;
+        Ok(Resource::new_own(self.files.put(Writing::new(file))))
+    }
+
+    async fn append_to(&mut self, file: Resource<File>, piece: Bytes) -> Result<u64> {
+        let granted = self.storage()?;
+        let writing = self.files.get(&file)?;
+        let len = writing.append(piece)?;
+        if writing.is_full() {
+            writing.flush(&granted).await?;
+        } else if self.files.since.is_none() {
+            self.files.since = Some(Instant::now());
+        }
+        Ok(len)
+    }
+
+    /// The part of a held frame that is there.
+    fn part_of(&self, held: &Resource<Held>, what: Option<Slice>) -> Bytes {
+        let (offset, len) = what.map_or((0, u32::MAX), |slice| (slice.offset, slice.len));
+        self.frame.part(held, offset, len)
+    }
+
+    async fn ask_directory<T: Send + 'static>(
+        &mut self,
+        ask: impl FnOnce(&dyn Directory) -> std::result::Result<T, services::StorageError> + Send + 'static,
+    ) -> Result<T> {
+        let granted = self.storage()?;
+        // The plugin finds its own files as it left them.
+        self.settle_files().await;
+        granted.wait(ask).await
+    }
+}
 
 impl Host for State {
     fn create(&mut self, _name: String) -> Result<Resource<File>> {
@@ -53,7 +321,126 @@ impl HostFile for State {
         Err(StorageError::NotGranted)
     }
 
-    fn drop(&mut self, _file: Resource<File>) -> wasmtime::Result<()> {
+    fn drop(&mut self, file: Resource<File>) -> wasmtime::Result<()> {
+        if let Some(writing) = self.files.take(file.rep())
+            && !writing.pieces.is_empty()
+        {
+            self.files.dropped.push(writing);
+        }
         Ok(())
+    }
+}
+
+/// Replaces everything but `drop` by functions that wait.
+pub(super) fn add_waiting(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    /// What a call has at hand.
+    type At<'a> = StoreContextMut<'a, State>;
+    let mut storage = linker.instance("wasmtx:plugin/storage@0.1.0")?;
+    storage.func_wrap_async("create", |mut at: At<'_>, (name,): (String,)| {
+        Box::new(async move { Ok((at.data_mut().create_file(name).await,)) })
+    })?;
+    storage.func_wrap_async("read", |mut at: At<'_>, (name, offset, len): (String, u64, u32)| {
+        Box::new(async move { Ok((read(at.data_mut(), name, offset, len).await,)) })
+    })?;
+    storage.func_wrap_async("list", |mut at: At<'_>, (prefix,): (String,)| {
+        Box::new(async move { Ok((list(at.data_mut(), prefix).await,)) })
+    })?;
+    storage.func_wrap_async("rename", |mut at: At<'_>, (from, to): (String, String)| {
+        Box::new(async move { Ok((rename(at.data_mut(), from, to).await,)) })
+    })?;
+    storage.func_wrap_async("remove", |mut at: At<'_>, (name,): (String,)| {
+        Box::new(async move { Ok((remove(at.data_mut(), name).await,)) })
+    })?;
+    storage.func_wrap_async(
+        "[method]file.append",
+        |mut at: At<'_>, (file, data): (Resource<File>, Vec<u8>)| {
+            Box::new(async move { Ok((at.data_mut().append_to(file, data.into()).await,)) })
+        },
+    )?;
+    storage.func_wrap_async(
+        "[method]file.append-held",
+        |mut at: At<'_>, (file, held, what): (Resource<File>, Resource<Held>, Option<Slice>)| {
+            Box::new(async move {
+                let state = at.data_mut();
+                let piece = state.part_of(&held, what);
+                Ok((state.append_to(file, piece).await,))
+            })
+        },
+    )?;
+    storage.func_wrap_async("[method]file.commit", |mut at: At<'_>, (file,): (Resource<File>,)| {
+        Box::new(async move { Ok((end(at.data_mut(), &file, |file| file.commit()).await,)) })
+    })?;
+    storage.func_wrap_async("[method]file.finish", |mut at: At<'_>, (file,): (Resource<File>,)| {
+        Box::new(async move {
+            let state = at.data_mut();
+            let finished = end(state, &file, |file| file.finish()).await;
+            // The guest may keep the handle; what it would append is refused.
+            if let Ok(writing) = state.files.get(&file) {
+                writing.failed.get_or_insert(StorageError::NotFound);
+                writing.file = None;
+            }
+            Ok((finished,))
+        })
+    })?;
+    Ok(())
+}
+
+/// Writes what waits, and commits or finishes.
+async fn end(
+    state: &mut State,
+    file: &Resource<File>,
+    how: fn(&mut dyn Append) -> std::result::Result<u64, services::StorageError>,
+) -> Result<u64> {
+    let granted = state.storage()?;
+    state.files.get(file)?.write(&granted, how).await
+}
+
+async fn read(state: &mut State, name: String, offset: u64, len: u32) -> Result<Bytes> {
+    let name = known(name)?;
+    let len = len.min(u32::try_from(HOSTCALL_BYTES).unwrap_or(u32::MAX));
+    state
+        .ask_directory(move |directory| directory.read(&name, offset, len))
+        .await
+}
+
+async fn list(state: &mut State, prefix: String) -> Result<Vec<Entry>> {
+    let prefix = known(prefix)?;
+    let stored = state.ask_directory(move |directory| directory.list(&prefix)).await?;
+    Ok(stored.into_iter().take(ENTRIES).map(entry).collect())
+}
+
+async fn rename(state: &mut State, from: String, to: String) -> Result<()> {
+    let (from, to) = (known(from)?, known(to)?);
+    state.ask_directory(move |directory| directory.rename(&from, &to)).await
+}
+
+async fn remove(state: &mut State, name: String) -> Result<()> {
+    let name = known(name)?;
+    state.ask_directory(move |directory| directory.remove(&name)).await
+}
+
+/// A name that can be one. Where it may lead is the directory's to check.
+fn known(name: String) -> Result<String> {
+    if name.len() > NAME_LEN || name.chars().any(char::is_control) {
+        return Err(StorageError::NotGranted);
+    }
+    Ok(name)
+}
+
+fn entry(stored: Stored) -> Entry {
+    Entry {
+        name: stored.name,
+        size: stored.size,
+        modified: stored.modified,
+    }
+}
+
+fn error(error: services::StorageError) -> StorageError {
+    match error {
+        services::StorageError::NotGranted => StorageError::NotGranted,
+        services::StorageError::Quota => StorageError::Quota,
+        services::StorageError::Full => StorageError::Full,
+        services::StorageError::NotFound => StorageError::NotFound,
+        services::StorageError::Io => StorageError::Io,
     }
 }
