@@ -4,7 +4,7 @@
 //! may take. Looking at the thread's processor time costs more than a whole call, so that happens only to a call that is
 //! already late.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::{Store, UpdateDeadline};
@@ -13,8 +13,8 @@ use crate::host::State;
 
 /// A call that goes on for so long after its deadline, by its own processor time, is really running.
 const GRACE: Duration = Duration::from_micros(500);
-/// Epochs that a late call may last in all: a thread that stands still for so long has other problems.
-const LATEST: u32 = 1_000;
+/// Ticks that a late call may last in all: a thread that stands still for so long has other problems.
+const LATEST: u32 = 4_000;
 
 /// A call that is late.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +26,15 @@ pub(crate) struct Overtime {
 
 /// Makes the store's deadline one of running time.
 pub(crate) fn by_running_time(store: &mut Store<State>) {
-    store.epoch_deadline_callback(|mut store| Ok(late(&mut store.data_mut().overtime, processor_time())));
+    store.epoch_deadline_callback(|mut store| {
+        let state = store.data_mut();
+        // The next look is soon, for who is late is ended soon. Ticks of somebody else's haste may have come early.
+        state.ticker.hurry();
+        if state.not_before.is_some_and(|due| Instant::now() < due) {
+            return Ok(UpdateDeadline::Continue(1));
+        }
+        Ok(late(&mut state.overtime, processor_time()))
+    });
 }
 
 /// The deadline passed, or one more epoch after it.

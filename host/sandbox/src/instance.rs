@@ -94,6 +94,7 @@ pub(crate) enum Restored {
 pub(crate) struct Guest {
     store: Store<State>,
     calls: Filtering,
+    frame_limit: Duration,
     frame_deadline: u64,
     open_deadline: u64,
     tick: Option<Duration>,
@@ -126,6 +127,7 @@ impl Guest {
         Ok(Guest {
             store,
             calls,
+            frame_limit: limits.frame,
             frame_deadline: epochs(limits.frame),
             open_deadline,
             tick,
@@ -150,8 +152,9 @@ impl Guest {
     /// Shows the guest a frame and gives it back, changed if the guest said so. The frames to send before it are in
     /// [`emitted`](Self::emitted).
     #[inline]
-    pub(crate) fn frame(&mut self, frame: Frame) -> (Result<Said, Failure>, Frame) {
+    pub(crate) fn frame(&mut self, now: Instant, frame: Frame) -> (Result<Said, Failure>, Frame) {
         let info = frame::info(&frame);
+        self.store.data_mut().not_before = Some(now + self.frame_limit);
         let at_hand = &mut self.store.data_mut().frame;
         at_hand.frame = Some(frame);
         at_hand.emits = EMITS;

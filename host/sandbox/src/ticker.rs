@@ -16,6 +16,9 @@ use wasmtime::Engine;
 /// One step of the clock.
 pub(crate) const EPOCH: Duration = Duration::from_millis(1);
 
+/// The step while some call is late: what is over its time ends soon, and that is rare.
+const HURRY: Duration = Duration::from_micros(250);
+
 /// Ticks without a running guest before the clock sleeps: a stream's next frame mostly finds it awake on a busy server,
 /// and waking it costs more than a call.
 const IDLE_TICKS: u32 = 4;
@@ -25,6 +28,8 @@ const IDLE_TICKS: u32 = 4;
 pub(crate) struct Ticker {
     running: AtomicU32,
     asleep: AtomicBool,
+    /// A call is late: the next tick comes sooner.
+    hurry: AtomicBool,
     over: AtomicBool,
     thread: OnceLock<Thread>,
 }
@@ -61,6 +66,11 @@ impl Ticker {
         self.running.fetch_sub(1, Ordering::Release);
     }
 
+    /// A call is past its deadline: the next tick comes sooner than others.
+    pub(crate) fn hurry(&self) {
+        self.hurry.store(true, Ordering::Relaxed);
+    }
+
     /// The same as [`begin`](Self::begin) and [`end`](Self::end), for calls that may be dropped half-way.
     pub(crate) fn guard(self: &Arc<Self>) -> Running {
         self.begin();
@@ -87,7 +97,8 @@ impl Ticker {
                 return false;
             }
             if idle < IDLE_TICKS {
-                thread::sleep(EPOCH);
+                let hurry = self.hurry.swap(false, Ordering::Relaxed);
+                thread::sleep(if hurry { HURRY } else { EPOCH });
                 if self.running.load(Ordering::SeqCst) > 0 {
                     return true;
                 }

@@ -184,7 +184,7 @@ impl Entry {
             return self.failed_on(now, frame, &failure);
         }
         let sampled = self.sampler.due().map(|stands_for| (stands_for, Instant::now()));
-        let (said, frame) = guest.frame(frame);
+        let (said, frame) = guest.frame(now, frame);
         if let Some((stands_for, begun)) = sampled {
             self.measured(begun, stands_for);
         }

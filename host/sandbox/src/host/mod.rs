@@ -16,7 +16,10 @@ mod random;
 pub(crate) mod storage;
 pub(crate) mod turn;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use wasmtime::{
     Engine,
@@ -129,6 +132,8 @@ pub(crate) struct State {
     pub(crate) running: Duration,
     /// Of an instance off the media path.
     pub(crate) turn: Option<turn::Turn>,
+    /// The frame at hand may take until then, whatever the epochs say.
+    pub(crate) not_before: Option<Instant>,
     /// Of the synchronous call at hand, once its deadline has passed.
     pub(crate) overtime: Option<Overtime>,
 }
@@ -147,6 +152,7 @@ impl State {
             proof: None,
             running: Duration::ZERO,
             turn: None,
+            not_before: None,
             overtime: None,
         }
     }
