@@ -1,7 +1,50 @@
 //! The `auth` role: who may publish, read, play back or use the API.
 //!
 //! Asked off the media path, once per login, in the order of the path's chain: the first plugin that does not abstain decides. A plugin that
-//! fails denies, unless the operator wrote another `onError`.
+//! fails denies, unless the operator wrote another `onError`. It may wait for [`http`](crate::http) and [`kv`](crate::kv); only its own client waits
+//! with it.
+//!
+//! ```
+//! use std::collections::HashMap;
+//! use wasmtx_plugin::auth::{Auth, Decision, Denial, Permit, Request, verify};
+//! use wasmtx_plugin::{Action, Error, Plugin};
+//!
+//! /// Members watch, by name and password.
+//! #[derive(serde::Deserialize)]
+//! #[serde(deny_unknown_fields)]
+//! struct Members {
+//!     members: HashMap<String, String>,
+//! }
+//!
+//! impl Plugin for Members {
+//!     type Config = Self;
+//!
+//!     fn new(config: Self) -> Result<Self, Error> {
+//!         Ok(config)
+//!     }
+//! }
+//!
+//! impl Auth for Members {
+//!     fn check(&mut self, request: Request) -> Decision {
+//!         if request.action != Action::Read {
+//!             return Decision::Abstain;
+//!         }
+//!         match self.members.iter().find(|(name, password)| verify(name, password)) {
+//!             Some((name, _)) => Permit::default().identity(name).into(),
+//!             None => Denial::Credentials.into(),
+//!         }
+//!     }
+//! }
+//!
+//! wasmtx_plugin::export!(Members: auth);
+//! # fn main() {
+//! # use wasmtx_plugin::testing::{configure, request, set_proof};
+//! # let mut members: Members = configure(r#"{"members":{"ada":"engine"}}"#).unwrap();
+//! # assert_eq!(members.check(request(Action::Read, "hall")), Denial::Credentials.into());
+//! # set_proof("ada", "engine");
+//! # assert_eq!(members.check(request(Action::Read, "hall")), Permit::default().identity("ada").into());
+//! # }
+//! ```
 
 pub use crate::bindings::auth::exports::wasmtx::plugin::auth::{Decision, Denial, Permit, Request};
 use crate::{Plugin, host};
@@ -63,6 +106,20 @@ impl Permit {
             recheck: Some(time.as_secs()),
             ..self
         }
+    }
+
+    /// A publisher that sends more than so many bits per second is closed, a reader gets no more.
+    pub fn max_bitrate(self, bits: u64) -> Self {
+        Self {
+            max_bitrate: Some(bits),
+            ..self
+        }
+    }
+
+    /// A word about the client that travels with it: [`Client::tags`](crate::Client::tags) in filters, sinks and events.
+    pub fn tag(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.tags.push((name.into(), value.into()));
+        self
     }
 
     /// Sends the client to another path than it named.

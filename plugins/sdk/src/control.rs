@@ -1,5 +1,5 @@
-//! What a plugin may ask of the server, on the paths it works for; on others only with `grant: { control: all }`. A wish for what is not there, or not
-//! allowed, is counted by the server and has no effect.
+//! What a plugin may ask of the server: must be granted, `grant: { control: yes }` in mediamtx.yml for the paths that use the plugin, `all` for every path. A
+//! wish for what is not there, or not allowed, has no effect; there is no answer.
 
 use crate::host;
 

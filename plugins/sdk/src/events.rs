@@ -1,7 +1,54 @@
 //! The `events` role: what happened in the server, told afterwards.
 //!
 //! Off the media path, in order per path, from a bounded queue: a plugin may wait for [`http`](crate::http), [`kv`](crate::kv) and
-//! [`storage`](crate::storage), and misses events (never delays them) when it takes too long; [`Stamp::lost`] says how many.
+//! [`storage`](crate::storage), and misses events (never delays what happens) when it takes too long; [`Stamp::lost`] says how many.
+//!
+//! ```
+//! use wasmtx_plugin::events::{Event, Events, Stamp};
+//! use wasmtx_plugin::{CloseReason, Error, Plugin, http, json};
+//!
+//! /// Tells a service when a camera goes away without being asked to.
+//! #[derive(serde::Deserialize)]
+//! #[serde(deny_unknown_fields)]
+//! struct Watchman {
+//!     url: String,
+//! }
+//!
+//! impl Plugin for Watchman {
+//!     type Config = Self;
+//!
+//!     fn new(config: Self) -> Result<Self, Error> {
+//!         Ok(config)
+//!     }
+//! }
+//!
+//! impl Events for Watchman {
+//!     fn on_event(&mut self, at: Stamp, event: Event) {
+//!         let Event::Offline((path, reason)) = event else { return };
+//!         if matches!(reason, CloseReason::Kicked | CloseReason::Shutdown | CloseReason::Replaced) {
+//!             return;
+//!         }
+//!         let body = json!({ "camera": path, "reason": reason.name(), "time": at.when().as_secs() });
+//!         match http::Request::post(&self.url).json(&body).send() {
+//!             Ok(response) if response.is_success() => {}
+//!             Ok(response) => wasmtx_plugin::warn!("the service answered {}", response.status),
+//!             Err(error) => wasmtx_plugin::warn!("the service did not answer: {error}"),
+//!         }
+//!     }
+//! }
+//!
+//! wasmtx_plugin::export!(Watchman: events);
+//! # fn main() {
+//! # use wasmtx_plugin::testing::{announce, answer_http, configure, take_log, take_requests};
+//! # let mut watchman: Watchman = configure(r#"{"url":"https://watch.example.com"}"#).unwrap();
+//! # answer_http(|_| Ok(http::Response::new(204)));
+//! # announce(&mut watchman, Event::Offline(("door".into(), CloseReason::Kicked)));
+//! # assert!(take_requests().is_empty());
+//! # announce(&mut watchman, Event::Offline(("door".into(), CloseReason::Timeout)));
+//! # assert_eq!(take_requests()[0].body, br#"{"camera":"door","reason":"timeout","time":0}"#);
+//! # assert!(take_log().is_empty());
+//! # }
+//! ```
 
 use std::time::Duration;
 

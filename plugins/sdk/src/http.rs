@@ -1,8 +1,9 @@
 //! Requests to HTTP services, through the server's own client: TLS, redirects and connections that are used again are its affair.
 //!
-//! Must be granted, host by host (`grant: { http: ["https://users.example.com"] }` in mediamtx.yml). [`Request::send`] waits for the whole answer;
-//! meanwhile the server does other things, but this instance does nothing else. Filters sit on the media path and may not wait: they get
-//! [`Error::NotGranted`] at once.
+//! Must be granted, host by host (`grant: { http: ["https://users.example.com"] }` in mediamtx.yml); private addresses only when they are named. A
+//! redirect is followed where the grant allows it. [`Request::send`] waits for the whole answer; meanwhile the server does other things, but this
+//! instance does nothing else, and the waiting does not count as the plugin's running time. Filters sit on the media path and may not wait:
+//! they get [`Error::NotGranted`] at once.
 //!
 //! ```
 //! use std::time::Duration;
@@ -41,7 +42,7 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// At most 1 MiB, unless the operator allows more.
     pub body: Vec<u8>,
-    /// How long the whole exchange may take. None, or more than the server's bound (3 s by default): that bound.
+    /// How long the whole exchange may take. None: what the server finds usual, 3 s. Never more than a minute.
     pub timeout: Option<Duration>,
     /// Why the body could not be written.
     flaw: Option<String>,
@@ -107,7 +108,7 @@ impl Request {
         }
     }
 
-    /// How long the whole exchange may take, in whole milliseconds. The server's own bound stays.
+    /// How long the whole exchange may take, redirects included, in whole milliseconds.
     pub fn timeout(self, timeout: Duration) -> Self {
         Self {
             timeout: Some(timeout),

@@ -1,7 +1,8 @@
 //! Small values that all instances of one plugin share, on every path, and that outlive them. Other plugins have stores of their own.
 //!
-//! Must be granted (`grant: { kv: yes }` in mediamtx.yml). By default a plugin has 1 MiB and 1,024 keys of at most 64 KiB each. Keys are non-empty text; every
-//! call copies. What is read may be changed by another instance before it is written back: [`add`] and [`swap`] are for that.
+//! Must be granted (in mediamtx.yml `grant: { kv: yes }`, or `persist` for values that outlive the server too). By default a plugin has 1 MiB in 1,024
+//! keys, 256 bytes for a key and 64 KiB for a value ([`Error::TooLarge`]); past that it is [`Error::Quota`] until something expires or is deleted.
+//! Every call copies. What is read may be changed by another instance before it is written back: [`add`] and [`swap`] are for that.
 //!
 //! ```
 //! use std::time::Duration;

@@ -1,8 +1,7 @@
 //! Write plugins for the wasmtx media server.
 //!
-//! A plugin is a WebAssembly component. The server loads it when `mediamtx.yml` names it, gives every stream an instance of its own and asks it what
-//! its roles are made for: an [`auth::Auth`] plugin decides who may publish or read, a [`filter::Filter`] sees the frames of a stream on their way from the
-//! publisher to the readers. A plugin is a type with [`Plugin`] for its life, a trait per role, and one line that exports it:
+//! A plugin is a WebAssembly component. The server loads it when `mediamtx.yml` names it and asks it what its roles are made for. In Rust it is a type
+//! with [`Plugin`] for its life, a trait per role, and one line that exports it:
 //!
 //! ```
 //! use wasmtx_plugin::filter::{Filter, Verdict};
@@ -29,14 +28,49 @@
 //! # fn main() {}
 //! ```
 //!
-//! Build it as a `cdylib` for `wasm32-unknown-unknown`, then make it a component (`make plugins` in the server's repository does both). There is no file
-//! system, no socket, no environment and no thread: what a plugin may use is what this crate offers. What it calls ends up in the component's
-//! imports, what it does not call does not.
+//! # Roles
+//!
+//! Each has a module with a complete plugin to begin from.
+//!
+//! | role | trait | is asked | may wait |
+//! |---|---|---|---|
+//! | `auth` | [`auth::Auth`] | who may publish, read, play back, use the API | yes: its client waits |
+//! | `filter` | [`filter::Filter`] | what becomes of each frame between publisher and readers | no: every frame waits |
+//! | `sink` | [`sink::Sink`] | to take the frames that readers see, in batches | yes: at its own pace |
+//! | `transcoder` | [`transcoder::Transcoder`] | which tracks are coded anew | yes |
+//! | `events` | [`events::Events`] | nothing: it is told what happened | yes: from a bounded queue |
+//! | `resolver` | [`resolver::Resolver`] | where a stream comes from that nobody publishes | yes: its reader waits |
+//!
+//! A component may export several, `export!(MyPlugin: auth, events)`. The server then makes instances for each role, and more than one of a role where
+//! that helps (one per stream for filters and sinks): fields of the type belong to one instance, and what instances share belongs into [`kv`].
+//!
+//! # What the server offers
+//!
+//! | | for | needs a grant |
+//! |---|---|---|
+//! | [`log`](mod@log), [`clock`], [`random`] | lines of the log, the time, keys and nonces | no |
+//! | [`metrics`], [`notify`] | figures and events of the plugin's own | no |
+//! | [`auth::verify`] | checking passwords that the plugin does not get to see | no |
+//! | [`kv`] | small values that all instances share | `kv: yes` or `persist` |
+//! | [`http`] | asking services | `http: [https://…]` |
+//! | [`storage`] | files | `storage: ./directory` |
+//! | [`control`] | keyframes, ending sessions | `control: yes` or `all` |
+//!
+//! There is no file system, no socket, no environment and no thread: what a plugin may use is what this crate offers. What it calls ends up in the
+//! component's imports, what it does not call does not. What was not granted in `mediamtx.yml` loads all the same, and answers `NotGranted`.
+//!
+//! # When things go wrong
 //!
 //! A panic ends the instance, never the server. Its message is logged by the server with the plugin's and the path's name, then the plugin's `onError`
-//! policy applies and a new instance is made.
+//! policy applies and a new instance is made. The same happens to a call that takes too long and to an instance that wants too much memory. Errors of
+//! services turn into [`Error`] with `?`.
 //!
-//! Plugins are ordinary Rust natively: `cargo test` runs them against the `testing` host of this crate.
+//! # Building and testing
+//!
+//! Build a `cdylib` for `wasm32-unknown-unknown`, then make it a component (`make plugins` in the server's repository does both).
+//!
+//! Plugins are ordinary Rust natively: `cargo test` runs them against the pretended server of `testing`, which feeds streams and events, answers HTTP
+//! requests, keeps files in memory and sets the clock.
 
 #[doc(hidden)]
 pub mod bindings;

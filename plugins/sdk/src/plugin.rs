@@ -9,8 +9,9 @@ pub use crate::bindings::lifecycle::exports::wasmtx::plugin::lifecycle::Snapshot
 
 /// What every plugin is, whatever its role.
 ///
-/// The server makes one instance per stream and use in `mediamtx.yml`, and calls it from one task: no locks are needed. An instance may also be made only
-/// to check a configuration, so nothing but checking belongs into [`new`](Plugin::new).
+/// The server makes an instance per role and use in `mediamtx.yml`, of filters and sinks one per stream, of the others one or several as they are
+/// needed, and makes one call of an instance at a time: no locks are needed. An instance may also be made only to check a configuration, so nothing but
+/// checking belongs into [`new`](Plugin::new).
 pub trait Plugin: Sized + 'static {
     /// The `config` section of `mediamtx.yml`, read by serde. [`NoConfig`] when there is none. Put `deny_unknown_fields` on it: a misspelt key
     /// is then reported at start with its file and line, and so is every other error of reading it.

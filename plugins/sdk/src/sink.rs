@@ -3,6 +3,54 @@
 //! A sink reads at its own pace, in batches, and may wait for [`http`](crate::http), [`kv`](crate::kv) and [`storage`](crate::storage). It delays
 //! nobody. One that falls too far behind loses frames, as any reader: the server jumps to the newest keyframe, and the first frame after the gap
 //! [is marked](FrameInfo::is_discontinuous). It sees what the readers see, after the filters.
+//!
+//! ```
+//! use wasmtx_plugin::sink::{Interest, Item, Sink, Wants};
+//! use wasmtx_plugin::storage::{self, File};
+//! use wasmtx_plugin::{Error, NoConfig, Plugin, Publication};
+//!
+//! /// Keeps the newest picture of M-JPEG cameras as `<path>.jpg`.
+//! struct Newest {
+//!     name: String,
+//! }
+//!
+//! impl Plugin for Newest {
+//!     type Config = NoConfig;
+//!
+//!     fn new(_: NoConfig) -> Result<Self, Error> {
+//!         Ok(Newest { name: String::new() })
+//!     }
+//! }
+//!
+//! impl Sink for Newest {
+//!     fn open(&mut self, publication: Publication) -> Result<Wants, Error> {
+//!         self.name = publication.path;
+//!         let pictures = publication.tracks.iter().filter(|track| track.codec == "M-JPEG");
+//!         Ok(Wants::with(pictures.map(|track| Interest::all(track.id).every(100))))
+//!     }
+//!
+//!     fn frames(&mut self, batch: Vec<Item>) -> Result<(), Error> {
+//!         let Some(newest) = batch.last() else { return Ok(()) };
+//!         // Whole or not at all: whoever looks never sees half a picture.
+//!         let fresh = format!("{}.new", self.name);
+//!         let mut file = File::create(&fresh)?;
+//!         file.append_held(&newest.data)?;
+//!         file.finish()?;
+//!         storage::rename(&fresh, &format!("{}.jpg", self.name))?;
+//!         Ok(())
+//!     }
+//! }
+//!
+//! wasmtx_plugin::export!(Newest: sink);
+//! # fn main() {
+//! # use wasmtx_plugin::testing::{Reader, configure, h264, key, publication};
+//! # let camera = wasmtx_plugin::Track { codec: "M-JPEG".into(), ..h264(1) };
+//! # let mut reader = Reader::open(configure::<Newest>("").unwrap(), publication("door", [camera])).unwrap();
+//! # reader.push((0..150).map(|number| (key(1, number), if number == 100 { b"new" } else { b"old" }.as_slice()))).unwrap();
+//! # assert_eq!(storage::read("door.jpg", 0, 99).unwrap(), b"new");
+//! # assert_eq!(storage::list("").unwrap().len(), 1);
+//! # }
+//! ```
 
 use std::ops::{Deref, Range};
 

@@ -22,14 +22,14 @@ mod reader;
 mod samples;
 mod services;
 mod stream;
+mod transcoded;
 
 use std::time::Duration;
 
 use crate::events::{Event, Events, Stamp};
 use crate::host::server;
 use crate::log::Level;
-use crate::transcoder::{Plan, Target, Transcoder};
-use crate::{Error, Plugin, Publication, Track, clock, config};
+use crate::{Error, Plugin, clock, config};
 
 pub use reader::Reader;
 pub use samples::{client, delta, h264, key, opus, publication, request, segment};
@@ -38,6 +38,7 @@ pub use services::{
     take_requests, withdraw,
 };
 pub use stream::{Closed, Output, Stream};
+pub use transcoded::transcoded;
 
 /// A plugin from the JSON that the server would make of its `config` section, by the same way: what fails here fails there.
 pub fn configure<P: Plugin>(json: &str) -> Result<P, Error> {
@@ -82,49 +83,80 @@ pub fn announce(plugin: &mut impl Events, event: Event) {
     plugin.on_event(at, event);
 }
 
-/// Asks a transcoder and answers the tracks that readers are then offered: those of the source that stay, as they stay, then the added ones, with
-/// ids above the source's. A plan for a track that there is not, or a second one beside what is not an addition, is an error, as in the server.
-pub fn transcoded(plugin: &mut impl Transcoder, publication: Publication) -> Result<Vec<Track>, Error> {
-    let mut tracks = publication.tracks.clone();
-    let mut planned = Vec::new();
-    let mut added = Vec::new();
-    let mut next = tracks.iter().map(|track| track.id).max().unwrap_or_default();
-    for (id, plan) in plugin.decide(publication)? {
-        let place = tracks.iter().position(|track| track.id == id);
-        let place = place.ok_or_else(|| Error::other(format!("there is no track {id}")))?;
-        match plan {
-            Plan::Add(target) => {
-                next += 1;
-                let track = coded(&tracks[place], &target);
-                added.push(Track { id: next, ..track });
-                continue;
-            }
-            _ if planned.contains(&id) => return Err(Error::other(format!("two plans for track {id}"))),
-            Plan::Keep => {}
-            Plan::Drop => drop(tracks.remove(place)),
-            Plan::Replace(target) => tracks[place] = coded(&tracks[place], &target),
-        }
-        planned.push(id);
-    }
-    tracks.extend(added);
-    Ok(tracks)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CloseReason, NoConfig};
 
-/// The track, as the target has it where that says something.
-fn coded(track: &Track, target: &Target) -> Track {
-    let or = |value: u32, source: u32| if value == 0 { source } else { value };
-    Track {
-        codec: if target.codec.is_empty() {
-            &track.codec
-        } else {
-            &target.codec
+    /// Notes what it is told.
+    struct Ear(Vec<(Stamp, String)>);
+
+    impl Plugin for Ear {
+        type Config = NoConfig;
+
+        fn new(_: NoConfig) -> Result<Self, Error> {
+            Ok(Self(Vec::new()))
         }
-        .clone(),
-        width: or(target.width, track.width),
-        height: or(target.height, track.height),
-        channels: or(target.channels, track.channels),
-        sample_rate: or(target.sample_rate, track.sample_rate),
-        parameters: Vec::new(),
-        ..track.clone()
+
+        fn tick(&mut self, now: Duration) {
+            assert_eq!(now, Duration::from_millis(1_500));
+            self.0.clear();
+        }
+    }
+
+    impl Events for Ear {
+        fn on_event(&mut self, at: Stamp, event: Event) {
+            let path = event.path().unwrap_or("-");
+            self.0.push((at, format!("{} {path}", event.kind())));
+        }
+    }
+
+    #[test]
+    fn events_come_with_number_and_time() {
+        let mut ear: Ear = configure("").unwrap();
+        announce(&mut ear, Event::Connected(client()));
+        set_clock(Duration::from_secs(1));
+        advance_clock(Duration::from_millis(500));
+        announce(&mut ear, Event::SegmentDone(segment("cam1")));
+        let [(first, _), (second, what)] = ear.0.as_slice() else {
+            panic!("{:?}", ear.0);
+        };
+        assert_eq!((first.number, first.when()), (1, Duration::ZERO));
+        assert_eq!((second.number, second.when()), (2, Duration::from_millis(1_500)));
+        assert_eq!((what.as_str(), second.lost), ("segment-done cam1", 0));
+        tick(&mut ear);
+        assert!(ear.0.is_empty());
+    }
+
+    #[test]
+    fn an_event_knows_its_kind_and_path() {
+        let path = || "cam1".to_owned();
+        let events = [
+            (Event::Connected(client()), "connected -"),
+            (Event::Disconnected((client(), CloseReason::Ended)), "disconnected -"),
+            (Event::Refused((path(), client())), "refused cam1"),
+            (Event::Online(publication("cam1", [])), "online cam1"),
+            (Event::Offline((path(), CloseReason::Ended)), "offline cam1"),
+            (Event::Reading((path(), client())), "reading cam1"),
+            (
+                Event::ReadEnded((path(), client(), CloseReason::Ended)),
+                "read-ended cam1",
+            ),
+            (Event::SegmentStarted(segment("cam1")), "segment-started cam1"),
+            (
+                Event::PluginFailed(("door".into(), "it trapped".into())),
+                "plugin-failed -",
+            ),
+            (Event::Other(("motion".into(), "{}".into())), "motion -"),
+        ];
+        let mut ear: Ear = configure("").unwrap();
+        for (event, expected) in events {
+            announce(&mut ear, event);
+            assert_eq!(ear.0.pop().unwrap().1, expected);
+        }
+        assert_eq!(client().protocol.name(), "rtsp");
+        assert_eq!(CloseReason::TooSlow.name(), "too-slow");
+        assert_eq!(segment("cam1").length(), Duration::from_secs(60));
+        assert_eq!(segment("cam1").begins().as_secs(), 1_767_225_600);
     }
 }

@@ -15,6 +15,8 @@ pub enum Grant {
     Http,
     /// [`crate::storage`].
     Storage,
+    /// [`crate::control`].
+    Control,
 }
 
 /// Takes back what is granted in tests at first, which is all.
@@ -23,6 +25,7 @@ pub fn withdraw(grant: Grant) {
         Grant::Kv => server.kv.granted = false,
         Grant::Http => server.http.granted = false,
         Grant::Storage => server.storage.granted = false,
+        Grant::Control => server.signals.granted = false,
     });
 }
 
@@ -41,7 +44,7 @@ pub fn set_storage_room(bytes: u64) {
     server(|server| server.storage.room = bytes);
 }
 
-/// What plugins reported, by name.
+/// What plugins reported, by name. What the server would not show is not here.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Metrics {
     /// Sums.
@@ -73,3 +76,6 @@ pub fn take_keyframe_requests() -> Vec<String> {
 pub fn take_kicks() -> Vec<(String, String)> {
     server(|server| std::mem::take(&mut server.signals.kicks))
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use super::server;
 use crate::kv::Error;
 
 const KEYS: usize = 1024;
+const KEY: usize = 256;
 const VALUE: usize = 64 << 10;
 const ALL: usize = 1 << 20;
 
@@ -31,7 +32,7 @@ impl Default for Store {
 
 impl Store {
     fn set(&mut self, key: &str, value: &[u8], end: Option<u64>) -> Result<(), Error> {
-        if value.len() > VALUE {
+        if key.len() > KEY || value.len() > VALUE {
             return Err(Error::TooLarge);
         }
         let others = self.entries.iter().filter(|(other, _)| *other != key);

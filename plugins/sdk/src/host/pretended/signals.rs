@@ -2,8 +2,12 @@
 
 use crate::testing::Metrics;
 
-#[derive(Default)]
+/// Of a metric's name.
+const NAME: usize = 64;
+
 pub(crate) struct Signals {
+    /// Wishes are heard.
+    pub(crate) granted: bool,
     pub(crate) metrics: Metrics,
     /// Kind and JSON text.
     pub(crate) raised: Vec<(String, String)>,
@@ -13,29 +17,51 @@ pub(crate) struct Signals {
     pub(crate) kicks: Vec<(String, String)>,
 }
 
+impl Default for Signals {
+    fn default() -> Self {
+        Self {
+            granted: true,
+            metrics: Metrics::default(),
+            raised: Vec::new(),
+            keyframes: Vec::new(),
+            kicks: Vec::new(),
+        }
+    }
+}
+
 fn signals<R>(look: impl FnOnce(&mut Signals) -> R) -> R {
     super::server(|server| look(&mut server.signals))
 }
 
 pub(crate) mod metrics {
-    use super::signals;
+    use super::{Metrics, NAME, signals};
 
     pub(crate) fn counter(name: &str, delta: u64) {
-        signals(|signals| {
-            let counter = signals.metrics.counters.entry(name.to_owned()).or_default();
+        report(name, 0.0, |metrics| {
+            let counter = metrics.counters.entry(name.to_owned()).or_default();
             *counter = counter.saturating_add(delta);
         });
     }
 
     pub(crate) fn gauge(name: &str, value: f64) {
-        signals(|signals| signals.metrics.gauges.insert(name.to_owned(), value));
+        report(name, value, |metrics| {
+            metrics.gauges.insert(name.to_owned(), value);
+        });
     }
 
     pub(crate) fn observe(name: &str, value: f64) {
-        signals(|signals| {
-            let values = signals.metrics.observations.entry(name.to_owned()).or_default();
-            values.push(value);
+        report(name, value, |metrics| {
+            metrics.observations.entry(name.to_owned()).or_default().push(value);
         });
+    }
+
+    /// The server shows neither odd names nor odd values.
+    fn report(name: &str, value: f64, note: impl FnOnce(&mut Metrics)) {
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        let named = name.starts_with(|first: char| first.is_ascii_lowercase()) && name.bytes().all(fits);
+        if named && name.len() <= NAME && value.is_finite() {
+            signals(|signals| note(&mut signals.metrics));
+        }
     }
 }
 
@@ -49,10 +75,18 @@ pub(crate) mod control {
     use super::signals;
 
     pub(crate) fn request_keyframe(path: &str) {
-        signals(|signals| signals.keyframes.push(path.to_owned()));
+        signals(|signals| {
+            if signals.granted {
+                signals.keyframes.push(path.to_owned());
+            }
+        });
     }
 
     pub(crate) fn kick(session: &str, reason: &str) {
-        signals(|signals| signals.kicks.push((session.to_owned(), reason.to_owned())));
+        signals(|signals| {
+            if signals.granted {
+                signals.kicks.push((session.to_owned(), reason.to_owned()));
+            }
+        });
     }
 }

@@ -147,3 +147,6 @@ where
         with::<E, _>(|plugin| plugin.resolve(path, client)).unwrap_or(Answer::Nothing)
     }
 }
+
+#[cfg(test)]
+mod tests;
