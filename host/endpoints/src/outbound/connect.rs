@@ -11,7 +11,8 @@ use std::{
     task::{Context, Poll},
 };
 
-use hyper::{Uri, rt};
+use http::Uri;
+use hyper::rt;
 use hyper_util::{
     client::legacy::connect::{Connected, Connection},
     rt::TokioIo,

@@ -10,7 +10,7 @@ mod connect;
 mod request;
 
 use std::{
-    error, fmt,
+    error, fmt, io,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -19,8 +19,9 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::{HeaderMap, Method, StatusCode, body::Body, header};
+use hyper::body::{Body, Incoming};
 use hyper_util::{
     client::legacy,
     rt::{TokioExecutor, TokioTimer},
@@ -42,32 +43,6 @@ const HEAD_BYTES: usize = 64 << 10;
 /// Headers of an answer.
 const HEADERS: usize = 64;
 
-/// A request, as a plugin writes it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Request {
-    /// `GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE` or `OPTIONS`.
-    pub method: String,
-    /// Absolute, http or https.
-    pub url: String,
-    /// At most 64, 16 KiB together. Those that belong to the connection, `Host` and `Content-Length` are the host's.
-    pub headers: Vec<(String, String)>,
-    /// Sent whole, also when it is empty.
-    pub body: Bytes,
-    /// For everything together: waiting for a place, redirects, the whole answer. None: [`Limits::timeout`].
-    pub timeout: Option<Duration>,
-}
-
-/// An answer, whatever its status.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Response {
-    /// Its code.
-    pub status: u16,
-    /// Names in lower case; what is not text in a value is replaced.
-    pub headers: Vec<(String, String)>,
-    /// Whole.
-    pub body: Bytes,
-}
-
 /// Why there is no answer. The cases are those of the contract's `http-error`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -75,8 +50,8 @@ pub enum Error {
     /// The URL is not on the list.
     #[error("the URL is not on the list of what is granted")]
     NotGranted,
-    /// It is on the list, and must not be sent all the same: the host leads to an address that is neither public nor
-    /// listed, a redirect leads off the list or from https to http, a header belongs to the host.
+    /// It is on the list, and is not sent all the same: the host leads to an address that is neither public nor listed,
+    /// a redirect leads off the list or from https to http, a header belongs to the host, nobody listens there.
     #[error("{0}")]
     Refused(&'static str),
     /// It took too long, waiting for other requests of the same plugin included.
@@ -88,7 +63,7 @@ pub enum Error {
     /// The other side could not prove who it is, or does not speak TLS.
     #[error("TLS: {0}")]
     Tls(#[source] Box<dyn error::Error + Send + Sync>),
-    /// Anything else: no such host, nobody listens, no HTTP.
+    /// Anything else: no such host, a connection that breaks, no HTTP.
     #[error("{0}")]
     Other(#[source] Box<dyn error::Error + Send + Sync>),
 }
@@ -105,10 +80,6 @@ pub struct Limits {
     pub request_body: usize,
     /// Bytes of an answer's body.
     pub response_body: usize,
-    /// Time of a request that names none.
-    pub timeout: Duration,
-    /// The most that a request can ask for.
-    pub longest: Duration,
 }
 
 impl Default for Limits {
@@ -118,8 +89,6 @@ impl Default for Limits {
             waiting: 1_024,
             request_body: 1 << 20,
             response_body: 1 << 20,
-            timeout: Duration::from_secs(3),
-            longest: Duration::from_secs(30),
         }
     }
 }
@@ -168,14 +137,16 @@ impl Client {
         }))
     }
 
-    /// Sends a request and waits for the whole answer. May be dropped at any moment; the connection is closed then.
+    /// Sends a request and waits for the whole answer. `timeout` covers everything together: waiting for a place,
+    /// redirects, the body. May be dropped at any moment; the connection is closed then.
+    ///
+    /// The method is one of `GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE`, `OPTIONS`; the URL is absolute; `Host`,
+    /// `Content-Length` and the headers that belong to a connection are the host's to set.
     ///
     /// # Errors
     /// [`Error`]; a status of 400 and above is none.
-    pub async fn send(&self, request: Request) -> Result<Response, Error> {
-        let limits = &self.0.limits;
-        let timeout = request.timeout.unwrap_or(limits.timeout).min(limits.longest);
-        let draft = Draft::new(request, &self.0.allow, limits)?;
+    pub async fn send(&self, request: Request<Bytes>, timeout: Duration) -> Result<Response<Bytes>, Error> {
+        let draft = Draft::new(request, &self.0.allow, &self.0.limits)?;
         let answered = async {
             let _place = self.place().await?;
             self.follow(draft).await
@@ -197,7 +168,7 @@ impl Client {
             .map_err(|closed| Error::Other(closed.into()))
     }
 
-    async fn follow(&self, mut draft: Draft) -> Result<Response, Error> {
+    async fn follow(&self, mut draft: Draft) -> Result<Response<Bytes>, Error> {
         for _ in 0..=REDIRECTS {
             let answer = self.0.http.request(draft.to_http()?).await.map_err(judge)?;
             match redirect(&draft.url, answer.status(), answer.headers())? {
@@ -209,8 +180,8 @@ impl Client {
         Err(Error::Refused("too many redirects"))
     }
 
-    async fn read(&self, answer: hyper::Response<hyper::body::Incoming>) -> Result<Response, Error> {
-        let (head, body) = answer.into_parts();
+    async fn read(&self, answer: Response<Incoming>) -> Result<Response<Bytes>, Error> {
+        let (mut head, body) = answer.into_parts();
         if body.size_hint().lower() > self.0.limits.response_body as u64 {
             return Err(Error::TooLarge);
         }
@@ -219,13 +190,17 @@ impl Client {
             Ok(_) => Error::TooLarge,
             Err(error) => Error::Other(error),
         })?;
-        let text = |value: &header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-        let headers = head.headers.iter().filter(|(name, _)| !request::is_hop_by_hop(name));
-        Ok(Response {
-            status: head.status.as_u16(),
-            headers: headers.map(|(name, value)| (name.to_string(), text(value))).collect(),
-            body: body.to_bytes(),
-        })
+        // The body is whole now, however it came.
+        let connection: Vec<_> = head
+            .headers
+            .keys()
+            .filter(|name| request::is_hop_by_hop(name))
+            .cloned()
+            .collect();
+        for name in connection {
+            head.headers.remove(name);
+        }
+        Ok(Response::from_parts(head, body.to_bytes()))
     }
 }
 
@@ -267,6 +242,9 @@ fn judge(error: legacy::Error) -> Error {
                 return Error::Refused("the host leads to addresses that are neither public nor listed");
             }
             Some(Failure::Tls(cause)) => return Error::Tls(cause.to_string().into()),
+            Some(Failure::Network(cause)) if cause.kind() == io::ErrorKind::ConnectionRefused => {
+                return Error::Refused("nobody listens there");
+            }
             Some(Failure::Network(_)) | None => source = cause.source(),
         }
         if cause

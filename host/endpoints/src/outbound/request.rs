@@ -1,14 +1,14 @@
 //! A request on its way: checked once, changed by redirects, each of which is checked again.
 
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{
-    HeaderMap, Method, StatusCode, Uri,
+use http::{
+    HeaderMap, Method, Request, StatusCode, Uri,
     header::{self, HeaderName, HeaderValue},
 };
+use http_body_util::Full;
 use url::Url;
 
-use super::{Allow, Error, Limits, Request, redirected};
+use super::{Allow, Error, Limits, redirected};
 
 /// Bytes of a URL.
 const URL_BYTES: usize = 8 << 10;
@@ -45,25 +45,30 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    pub(super) fn new(request: Request, allow: &Allow, limits: &Limits) -> Result<Draft, Error> {
-        if request.url.len() > URL_BYTES || request.body.len() > limits.request_body {
+    pub(super) fn new(request: Request<Bytes>, allow: &Allow, limits: &Limits) -> Result<Draft, Error> {
+        let (head, body) = request.into_parts();
+        let url = head.uri.to_string();
+        if url.len() > URL_BYTES || body.len() > limits.request_body {
             return Err(Error::TooLarge);
         }
-        let url = Url::parse(&request.url).map_err(|_| Error::Refused("not a URL"))?;
+        let url = Url::parse(&url).map_err(|_| Error::Refused("not a URL"))?;
         check(&url)?;
         if !allow.admits(&url) {
             return Err(Error::NotGranted);
         }
-        let method = METHODS.iter().find(|method| method.as_str() == request.method);
-        let mut headers = headers(&request.headers)?;
+        if !METHODS.contains(&head.method) {
+            return Err(Error::Refused("not a method that can be used"));
+        }
+        let mut headers = head.headers;
+        check_headers(&headers)?;
         headers
             .entry(header::USER_AGENT)
             .or_insert(HeaderValue::from_static(AGENT));
         Ok(Draft {
             url,
-            method: method.ok_or(Error::Refused("not a method that can be used"))?.clone(),
+            method: head.method,
             headers,
-            body: request.body,
+            body,
         })
     }
 
@@ -91,14 +96,14 @@ impl Draft {
         Ok(())
     }
 
-    pub(super) fn to_http(&self) -> Result<hyper::Request<Full<Bytes>>, Error> {
+    pub(super) fn to_http(&self) -> Result<Request<Full<Bytes>>, Error> {
         let mut url = self.url.clone();
         url.set_fragment(None);
         let uri: Uri = url
             .as_str()
             .parse()
             .map_err(|_| Error::Refused("not a URL that can be sent"))?;
-        let mut request = hyper::Request::new(Full::new(self.body.clone()));
+        let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = uri;
         *request.headers_mut() = self.headers.clone();
@@ -117,24 +122,18 @@ fn check(url: &Url) -> Result<(), Error> {
     Ok(())
 }
 
-fn headers(written: &[(String, String)]) -> Result<HeaderMap, Error> {
-    let bytes = written
+fn check_headers(headers: &HeaderMap) -> Result<(), Error> {
+    let bytes = headers
         .iter()
-        .map(|(name, value)| name.len() + value.len())
+        .map(|(name, value)| name.as_str().len() + value.len())
         .sum::<usize>();
-    if written.len() > HEADERS || bytes > HEADER_BYTES {
+    if headers.len() > HEADERS || bytes > HEADER_BYTES {
         return Err(Error::TooLarge);
     }
-    let mut headers = HeaderMap::new();
-    for (name, value) in written {
-        let name = HeaderName::try_from(name).map_err(|_| Error::Refused("not the name of a header"))?;
-        let value = HeaderValue::try_from(value).map_err(|_| Error::Refused("not the value of a header"))?;
-        if is_hop_by_hop(&name) || is_ours(&name) {
-            return Err(Error::Refused("a header that the host sets"));
-        }
-        headers.append(name, value);
+    if headers.keys().any(|name| is_hop_by_hop(name) || is_ours(name)) {
+        return Err(Error::Refused("a header that the host sets"));
     }
-    Ok(headers)
+    Ok(())
 }
 
 /// Headers of one connection, not of the request (RFC 9110 §7.6.1), and those that proxies keep for themselves.

@@ -4,6 +4,7 @@ use std::{
     sync::atomic::AtomicUsize,
 };
 
+use http::{HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use rustls::ClientConfig;
 use tokio::{
@@ -15,6 +16,8 @@ use tokio::{
 use super::*;
 use crate::tls::{self, tests::Folder};
 
+/// What a request may take.
+const TIME: Duration = Duration::from_secs(3);
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// A world in which every name leads to the same addresses, and one certificate is believed.
@@ -122,32 +125,41 @@ fn client(entries: &[&str], world: Arc<Fake>) -> Client {
     Client::with(Allow::parse(entries).unwrap(), Limits::default(), world)
 }
 
-fn get(url: impl Into<String>) -> Request {
-    Request {
-        method: "GET".into(),
-        url: url.into(),
-        ..Request::default()
-    }
+fn get(url: impl AsRef<str>) -> Request<Bytes> {
+    Request::get(url.as_ref()).body(Bytes::new()).unwrap()
+}
+
+fn post(url: impl AsRef<str>, body: &'static str) -> Request<Bytes> {
+    Request::post(url.as_ref()).body(body.into()).unwrap()
+}
+
+fn with(mut request: Request<Bytes>, headers: &[&'static str]) -> Request<Bytes> {
+    let headers = headers
+        .iter()
+        .map(|name| (name.parse::<HeaderName>().unwrap(), HeaderValue::from_static("value")));
+    request.headers_mut().extend(headers);
+    request
+}
+
+async fn send(client: &Client, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
+    client.send(request, TIME).await
 }
 
 #[track_caller]
-fn refused(result: Result<Response, Error>) {
+fn refused(result: Result<Response<Bytes>, Error>) {
     assert!(matches!(result, Err(Error::Refused(_))), "{result:?}");
 }
 
 #[tokio::test]
 async fn a_request_goes_out_as_written_and_comes_back_whole() {
     let server = Server::start(|_| "HTTP/1.1 404 No\r\nX-One: a\r\ncontent-length: 5\r\n\r\nhello".into()).await;
-    let mut request = get(server.url("/users?id=7#part"));
-    request.method = "POST".into();
-    request.headers = vec![("X-Token".into(), "secret".into())];
-    request.body = Bytes::from_static(b"{}");
-    let answer = server.client().send(request).await.unwrap();
-    assert_eq!((answer.status, &answer.body[..]), (404, &b"hello"[..]));
-    assert!(answer.headers.contains(&("x-one".into(), "a".into())), "{answer:?}");
+    let request = with(post(server.url("/users?id=7#part"), "{}"), &["X-Token"]);
+    let answer = send(&server.client(), request).await.unwrap();
+    assert_eq!((answer.status().as_u16(), &answer.body()[..]), (404, &b"hello"[..]));
+    assert_eq!(answer.headers()["x-one"], "a");
     let head = server.heads().remove(0);
     assert!(head.starts_with("POST /users?id=7 HTTP/1.1\r\n"), "{head}");
-    for line in ["x-token: secret", "content-length: 2", "user-agent: wasmtx/"] {
+    for line in ["x-token: value", "content-length: 2", "user-agent: wasmtx/"] {
         assert!(head.contains(line), "{line} is missing in {head}");
     }
     assert!(head.contains(&format!("host: {}", server.address)), "{head}");
@@ -158,7 +170,7 @@ async fn connections_are_used_again() {
     let server = Server::start(|_| ok("x")).await;
     let client = server.client();
     for _ in 0..5 {
-        client.send(get(server.url("/"))).await.unwrap();
+        send(&client, get(server.url("/"))).await.unwrap();
     }
     assert_eq!(server.connections.load(Relaxed), 1);
 }
@@ -173,7 +185,7 @@ async fn what_is_not_listed_is_not_granted_and_nobody_is_asked() {
         "http://127.0.0.1/",
         "http://[::1]/",
     ] {
-        let result = client.send(get(url)).await;
+        let result = send(&client, get(url)).await;
         assert!(matches!(result, Err(Error::NotGranted)), "{url}: {result:?}");
     }
     assert_eq!(world.lookups.load(Relaxed), 0);
@@ -198,7 +210,7 @@ async fn a_listed_name_that_leads_to_a_private_address_is_refused() {
         "2002:7f00:1::1",
     ] {
         let client = client(&["a.example"], Fake::leading_to(&[address.parse().unwrap()]));
-        refused(client.send(get("http://a.example/")).await);
+        refused(send(&client, get("http://a.example/")).await);
     }
 }
 
@@ -208,9 +220,9 @@ async fn a_name_may_lead_to_a_private_address_that_is_listed_too() {
     let port = server.address.port();
     let (name, url) = (format!("a.example:{port}"), format!("http://a.example:{port}/"));
     let world = Fake::leading_to(&[LOOPBACK]);
-    refused(client(&[&name], world.clone()).send(get(&url)).await);
-    let answer = client(&[&name, "127.0.0.0/8"], world).send(get(&url)).await.unwrap();
-    assert_eq!(answer.body, "inside");
+    refused(send(&client(&[&name], world.clone()), get(&url)).await);
+    let answer = send(&client(&[&name, "127.0.0.0/8"], world), get(&url)).await.unwrap();
+    assert_eq!(answer.body(), "inside");
 }
 
 #[tokio::test]
@@ -219,9 +231,9 @@ async fn a_name_that_changes_its_address_gains_nothing() {
     let name = format!("a.example:{}", server.address.port());
     let world = Fake::leading_to(&[LOOPBACK]);
     let client = client(&[&name, "127.0.0.1"], world.clone());
-    client.send(get(format!("http://{name}/"))).await.unwrap();
+    send(&client, get(format!("http://{name}/"))).await.unwrap();
     *world.addresses.lock() = vec!["127.0.0.2".parse().unwrap()];
-    refused(client.send(get(format!("http://{name}/"))).await);
+    refused(send(&client, get(format!("http://{name}/"))).await);
 }
 
 #[tokio::test]
@@ -232,8 +244,8 @@ async fn a_redirect_is_followed_where_the_list_leads() {
         _ => ok("end"),
     })
     .await;
-    let answer = server.client().send(get(server.url("/a"))).await.unwrap();
-    assert_eq!(answer.body, "end");
+    let answer = send(&server.client(), get(server.url("/a"))).await.unwrap();
+    assert_eq!(answer.body(), "end");
     assert!(server.heads()[2].starts_with("GET /c?x=1 "));
 }
 
@@ -246,20 +258,20 @@ async fn a_redirect_is_judged_like_the_first_url() {
         "http://u:p@127.0.0.1/",
     ] {
         let server = Server::start(move |_| moved(302, target)).await;
-        refused(server.client().send(get(server.url("/"))).await);
+        refused(send(&server.client(), get(server.url("/"))).await);
     }
     // Listed by name, leading into the network.
     let server = Server::start(|_| moved(302, "http://inside.example/")).await;
     let entries = [&server.address.to_string(), "inside.example"];
     let client = client(&entries, Fake::leading_to(&["10.0.0.1".parse().unwrap()]));
-    refused(client.send(get(server.url("/"))).await);
+    refused(send(&client, get(server.url("/"))).await);
     assert_eq!(server.heads().len(), 1);
 }
 
 #[tokio::test]
 async fn the_fourth_redirect_is_not_followed() {
     let server = Server::start(|_| moved(302, "/again")).await;
-    refused(server.client().send(get(server.url("/"))).await);
+    refused(send(&server.client(), get(server.url("/"))).await);
     assert_eq!(server.heads().len(), 1 + REDIRECTS);
 }
 
@@ -270,11 +282,8 @@ async fn a_redirect_to_another_origin_takes_no_secrets_along() {
     let first = Server::start(move |_| moved(307, &target)).await;
     let entries = [first.address.to_string(), second.address.to_string()];
     let client = client(&[&entries[0], &entries[1]], Fake::leading_to(&[]));
-    let mut request = get(first.url("/"));
-    request.headers = ["Authorization", "Cookie", "X-Api-Key", "Accept"]
-        .map(|name| (name.to_owned(), "value".to_owned()))
-        .to_vec();
-    client.send(request).await.unwrap();
+    let request = with(get(first.url("/")), &["authorization", "cookie", "x-api-key", "accept"]);
+    send(&client, request).await.unwrap();
     let (before, after) = (first.heads().remove(0), second.heads().remove(0));
     for secret in ["authorization", "cookie", "x-api-key"] {
         assert!(before.contains(secret) && !after.contains(secret), "{after}");
@@ -290,9 +299,7 @@ async fn a_post_that_is_moved_becomes_a_get_unless_the_server_insists() {
             _ => moved(status, "/end"),
         })
         .await;
-        let mut request = get(server.url("/"));
-        (request.method, request.body) = ("POST".into(), Bytes::from_static(b"secret"));
-        server.client().send(request).await.unwrap();
+        send(&server.client(), post(server.url("/"), "secret")).await.unwrap();
         let head = server.heads().remove(1);
         assert!(head.starts_with(expected), "{status}: {head}");
         assert_eq!(head.ends_with("secret"), expected == "POST", "{status}: {head}");
@@ -303,35 +310,26 @@ async fn a_post_that_is_moved_becomes_a_get_unless_the_server_insists() {
 async fn what_belongs_to_the_host_is_not_for_the_plugin_to_set() {
     let server = Server::start(|_| ok("")).await;
     for name in [
-        "Host",
-        "Content-Length",
-        "Connection",
-        "Transfer-Encoding",
-        "Upgrade",
-        "TE",
-        "Trailer",
-        "Keep-Alive",
-        "Expect",
-        "Proxy-Authorization",
-        "a b",
-        "",
+        "host",
+        "content-length",
+        "connection",
+        "transfer-encoding",
+        "upgrade",
+        "te",
+        "trailer",
+        "keep-alive",
+        "expect",
+        "proxy-authorization",
     ] {
+        refused(send(&server.client(), with(get(server.url("/")), &[name])).await);
+    }
+    for method in ["CONNECT", "TRACE", "get", "BREW"] {
         let mut request = get(server.url("/"));
-        request.headers = vec![(name.into(), "x".into())];
-        refused(server.client().send(request).await);
+        *request.method_mut() = method.parse().unwrap();
+        refused(send(&server.client(), request).await);
     }
-    let mut request = get(server.url("/"));
-    request.headers = vec![("X".into(), "a\r\nHost: b".into())];
-    refused(server.client().send(request).await);
-    for method in ["CONNECT", "TRACE", "get", "GET /x", ""] {
-        let request = Request {
-            method: method.into(),
-            ..get(server.url("/"))
-        };
-        refused(server.client().send(request).await);
-    }
-    for url in ["/relative", "", "http://", "http://user:secret@127.0.0.1/"] {
-        refused(server.client().send(get(url)).await);
+    for url in ["/relative", "ftp://127.0.0.1/", "http://user:secret@127.0.0.1/"] {
+        refused(send(&server.client(), get(url)).await);
     }
     assert_eq!(server.connections.load(Relaxed), 0);
 }
@@ -339,14 +337,17 @@ async fn what_belongs_to_the_host_is_not_for_the_plugin_to_set() {
 #[tokio::test]
 async fn nothing_larger_than_allowed_goes_out() {
     let server = Server::start(|_| ok("")).await;
-    let mut requests = vec![get(server.url(&"x".repeat(9_000))); 3];
-    requests[0].url.truncate(9_000);
-    requests[1] = get(server.url("/"));
-    requests[1].body = vec![0; (1 << 20) + 1].into();
-    requests[2] = get(server.url("/"));
-    requests[2].headers = vec![("x".into(), "y".into()); 65];
+    let mut headers = get(server.url("/"));
+    let value = HeaderValue::from_static("value");
+    for _ in 0..=64 {
+        headers.headers_mut().append("x", value.clone());
+    }
+    let body = Request::post(server.url("/"))
+        .body(vec![0; (1 << 20) + 1].into())
+        .unwrap();
+    let requests = [get(server.url(&format!("/{}", "x".repeat(8 << 10)))), headers, body];
     for request in requests {
-        let result = server.client().send(request).await;
+        let result = send(&server.client(), request).await;
         assert!(matches!(result, Err(Error::TooLarge)), "{result:?}");
     }
     assert_eq!(server.connections.load(Relaxed), 0);
@@ -368,12 +369,12 @@ async fn an_answer_is_read_no_further_than_allowed() {
         ("head", head),
     ] {
         let server = Server::start(move |_| answer.clone()).await;
-        let result = server.client().send(get(server.url("/"))).await;
+        let result = send(&server.client(), get(server.url("/"))).await;
         assert!(matches!(result, Err(Error::TooLarge)), "{what}: {result:?}");
     }
     let server = Server::start(|_| ok(&"x".repeat(1 << 20))).await;
     assert_eq!(
-        server.client().send(get(server.url("/"))).await.unwrap().body.len(),
+        send(&server.client(), get(server.url("/"))).await.unwrap().body().len(),
         1 << 20
     );
 }
@@ -383,15 +384,9 @@ async fn time_covers_the_whole_answer() {
     // Headers at once, then nothing: the clock of the test moves when everybody waits.
     let server = Server::start(|_| "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhe".into()).await;
     let started = tokio::time::Instant::now();
-    let result = server.client().send(get(server.url("/"))).await;
+    let result = send(&server.client(), get(server.url("/"))).await;
     assert!(matches!(result, Err(Error::Timeout)), "{result:?}");
-    assert!(started.elapsed() >= Limits::default().timeout);
-    let mut request = get(server.url("/"));
-    request.timeout = Some(Duration::from_secs(1 << 30));
-    let started = tokio::time::Instant::now();
-    let result = server.client().send(request).await;
-    assert!(matches!(result, Err(Error::Timeout)), "{result:?}");
-    assert!(started.elapsed() < Limits::default().longest * 2);
+    assert!(started.elapsed() >= TIME);
 }
 
 #[tokio::test]
@@ -421,9 +416,9 @@ async fn no_more_than_eight_requests_are_under_way() {
             });
         }
     });
-    let requests = (0..24).map(|_| client.send(get(format!("http://{address}/"))));
+    let requests = (0..24).map(|_| send(&client, get(format!("http://{address}/"))));
     for result in futures_util::future::join_all(requests).await {
-        assert_eq!(result.unwrap().status, 200);
+        assert_eq!(result.unwrap().status(), 200);
     }
     assert_eq!(most.load(Relaxed), 8);
 }
@@ -438,16 +433,18 @@ async fn a_queue_that_is_full_is_said_at_once() {
 }
 
 #[tokio::test]
-async fn a_host_that_does_not_answer_is_no_refusal_of_ours() {
+async fn a_host_that_does_not_answer_is_told_from_one_that_speaks_something_else() {
     let listener = TcpListener::bind((LOOPBACK, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let result = client(&[&address.to_string()], Fake::leading_to(&[]))
-        .send(get(format!("http://{address}/")))
-        .await;
-    assert!(matches!(result, Err(Error::Other(_))), "{result:?}");
+    let result = send(
+        &client(&[&address.to_string()], Fake::leading_to(&[])),
+        get(format!("http://{address}/")),
+    )
+    .await;
+    refused(result);
     let server = Server::start(|_| "SSH-2.0-nope\r\n\r\n".into()).await;
-    let result = server.client().send(get(server.url("/"))).await;
+    let result = send(&server.client(), get(server.url("/"))).await;
     assert!(matches!(result, Err(Error::Other(_))), "{result:?}");
 }
 
@@ -471,7 +468,7 @@ async fn the_other_side_has_to_prove_who_it_is() {
     });
     let url = format!("https://a.example:{}/", address.port());
     let entries = [&format!("a.example:{}", address.port()), "127.0.0.1", "a.example"];
-    let send = |fingerprint| {
+    let ask = |fingerprint| {
         let world = Fake {
             addresses: Mutex::new(vec![LOOPBACK]),
             fingerprint,
@@ -479,14 +476,14 @@ async fn the_other_side_has_to_prove_who_it_is() {
         };
         let client = client(&entries, Arc::new(world));
         let url = url.clone();
-        async move { client.send(get(url)).await }
+        async move { send(&client, get(url)).await }
     };
     for nobody in [None, Some([0; 32])] {
-        let result = send(nobody).await;
+        let result = ask(nobody).await;
         assert!(matches!(result, Err(Error::Tls(_))), "{result:?}");
     }
     // Believed, so the answer is read: it leads from https to http.
-    let result = send(Some(fingerprint)).await;
+    let result = ask(Some(fingerprint)).await;
     assert!(
         matches!(result, Err(Error::Refused(what)) if what.contains("https")),
         "{result:?}"
