@@ -62,7 +62,7 @@ impl Server {
     /// # Errors
     /// The first thing that cannot be had, named by its key.
     pub async fn start(config: Config, log: Option<Logs>, compiling: sandbox::Compiling) -> anyhow::Result<Server> {
-        let mut services = sandbox::Services::default();
+        let mut services = wiring::services();
         services.compiling = compiling;
         let (plugins, force) = load(config, services).await?;
         let config = force.config.clone();

@@ -2,7 +2,7 @@
 //!
 //! Text becomes a tree that knows positions (`yaml`, `node`), the environment and the API change the tree (`env`, `edit`), old
 //! keys are rewritten in it (`deprecated`), the typed schema is read from it (`schema` makes it out of the tables in
-//! `global`, `path`, `limits` and `plugin`), and rules between keys come last (`rules`). What the schema knows and this
+//! `global`, `path`, `limits`, `plugin` and `grant`), and rules between keys come last (`rules`). What the schema knows and this
 //! version does not do yet is one table (`built`).
 
 mod built;
@@ -11,6 +11,7 @@ mod edit;
 mod env;
 mod error;
 mod global;
+mod grant;
 mod limits;
 mod load;
 mod node;
@@ -48,7 +49,7 @@ pub use value::Address;
 
 use node::{Content, Node};
 use schema::{Reader, Settings};
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 use std::path::PathBuf;
 
 /// Keys at the top that are no settings themselves.
@@ -78,11 +79,6 @@ impl Config {
     /// The global settings as the API shows them.
     pub fn global_json(&self) -> Json {
         Json::Object(self.global.to_json())
-    }
-
-    /// What an entry of the registry is granted, as it is written there.
-    pub(crate) fn grant_json(&self, plugin: &str) -> Option<Map<String, Json>> {
-        Some(self.global.plugins.get(plugin)?.grant.to_json())
     }
 
     /// pathDefaults as the API shows them.

@@ -10,6 +10,8 @@ use super::{
 use serde_json::Value as Json;
 use std::{path::PathBuf, time::Duration};
 
+pub use super::grant::{Control, Files, Grant, Hosts, KeyValues, Storage};
+
 /// Forces the plugin that the server brings along, even when the registry has one of the same name.
 const BUILTIN: &str = "builtin:";
 /// Appends to the chain of pathDefaults.
@@ -197,22 +199,6 @@ choices! {
         Fresh = "fresh",
         /// The old version stays.
         Keep = "keep",
-    }
-}
-
-settings! {
-    /// What a plugin may use beyond what every plugin has.
-    pub struct Grant {
-        /// Hosts or URL prefixes it may call.
-        "http" => http: Vec<String> = Vec::new(),
-        /// Its own small key-value store.
-        "kv" => kv: bool = false,
-        /// The directory it may keep files below.
-        "storage" => storage: String = String::new(),
-        /// Asking for keyframes and kicking sessions.
-        "control" => control: bool = false,
-        /// Passwords and tokens of who asks; without it they are redacted before the plugin sees them.
-        "credentials" => credentials: bool = false,
     }
 }
 

@@ -177,6 +177,8 @@ fn settings(
 ) -> anyhow::Result<Settings> {
     let spec = wiring::specs(&config.global).into_iter().find(|spec| spec.name == name);
     let spec = spec.with_context(|| format!("there is no plugin {name:?}"))?;
+    let entry = config.global.plugins.get(name).map(|entry| entry.grant.given());
+    let granted = entry.unwrap_or_default().into_iter().map(str::to_owned).collect();
     Ok(Settings {
         spec: PluginSpec {
             source: component.source.clone(),
@@ -184,24 +186,8 @@ fn settings(
         },
         uses,
         origin,
-        granted: granted(config, name),
+        granted,
     })
-}
-
-/// The grants of an entry that are not empty.
-fn granted(config: &Config, name: &str) -> Vec<String> {
-    let given = |value: &Json| match value {
-        Json::Bool(given) => *given,
-        Json::String(text) => !text.is_empty(),
-        Json::Array(list) => !list.is_empty(),
-        _ => false,
-    };
-    let grant = config.grant_json(name).unwrap_or_default();
-    grant
-        .into_iter()
-        .filter(|(_, value)| given(value))
-        .map(|(name, _)| name)
-        .collect()
 }
 
 /// The entry whose `file` is the component.

@@ -4,8 +4,10 @@ mod paths;
 mod plans;
 mod plugins;
 mod rtsp;
+mod services;
 
 pub(crate) use paths::{PathChains, chains, rules};
 pub(crate) use plans::{PathPlans, plans};
 pub(crate) use plugins::{specs, uses};
 pub(crate) use rtsp::{identity_of, rtsp};
+pub(crate) use services::services;

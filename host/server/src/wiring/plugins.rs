@@ -1,6 +1,8 @@
 //! The registry of plugins, as the sandbox takes it.
 
-use wasmtx_sandbox::{AuthFailure, FilterFailure, Grants, Kv, Limits, OnError, PluginSpec, Source, Use};
+use wasmtx_sandbox::{
+    AuthFailure, FilterFailure, Grants, Kv, Limits, OnError, PluginSpec, Reach, Source, Use, services::StorageGrant,
+};
 
 use crate::config::{Global, plugin};
 
@@ -15,9 +17,6 @@ fn spec(name: &str, plugin: &plugin::Plugin) -> PluginSpec {
         plugin::Location::Builtin(bundled) => Source::Bundled(bundled.clone()),
         plugin::Location::File(file) => Source::File(file.clone()),
     };
-    let mut grants = Grants::default();
-    grants.kv = if plugin.grant.kv { Kv::Memory } else { Kv::No };
-    grants.credentials = plugin.grant.credentials;
     let mut limits = Limits::default();
     limits.memory = plugin.limits.memory.as_usize();
     limits.frame = plugin.limits.call_timeout;
@@ -28,12 +27,34 @@ fn spec(name: &str, plugin: &plugin::Plugin) -> PluginSpec {
     PluginSpec {
         sha256: plugin.sha256.sha256(),
         config: plugin.config.0.clone(),
-        grants,
+        grants: grants(&plugin.grant),
         limits,
         on_error: on_error(&plugin.on_error.0),
         allow_track_change: plugin.allow_track_change,
         ..PluginSpec::new(name, source)
     }
+}
+
+fn grants(grant: &plugin::Grant) -> Grants {
+    let storage = &grant.storage.0;
+    let mut grants = Grants::default();
+    grants.http.clone_from(&grant.http.0);
+    grants.kv = match grant.kv {
+        plugin::KeyValues::No => Kv::No,
+        plugin::KeyValues::Yes => Kv::Memory,
+        plugin::KeyValues::Persist => Kv::Persist,
+    };
+    grants.storage = (!storage.directory.as_os_str().is_empty()).then(|| StorageGrant {
+        directory: storage.directory.clone(),
+        quota: storage.quota.0,
+    });
+    grants.control = match grant.control {
+        plugin::Control::No => Reach::Nowhere,
+        plugin::Control::Yes => Reach::OwnPaths,
+        plugin::Control::All => Reach::Everywhere,
+    };
+    grants.credentials = grant.credentials;
+    grants
 }
 
 /// A share of a core in percent, at least one.

@@ -1,6 +1,7 @@
 //! The configuration as a whole: what is accepted, what is refused and with which words.
 
 mod environment;
+mod grants;
 mod hostile;
 mod mapping;
 mod shipped;
@@ -228,8 +229,10 @@ fn what_is_not_built_is_named_in_one_warning_when_it_would_do_something() {
     assert!(idle("").is_empty());
     assert!(idle("rtmp: no\nrtmpAddress: :1\nrecord: no\nsrtAddress: :8890\nrunOnConnect:\n").is_empty());
     assert_eq!(
-        idle("hls: yes\nrtmpAddress: :1\nrunOnConnect: x\nplugins: {a: {file: x.wasm, grant: {http: [h], kv: yes}}}\n"),
-        ["not built yet, so without effect: hls, rtmpAddress, runOnConnect, plugins.a.grant.http"]
+        idle(
+            "hls: yes\nrtmpAddress: :1\nrunOnConnect: x\nplugins: {a: {file: x.wasm, grant: {control: yes, kv: yes}}}\n"
+        ),
+        ["not built yet, so without effect: hls, rtmpAddress, runOnConnect, plugins.a.grant.control"]
     );
     assert_eq!(
         idle("pathDefaults: {runOnRead: x}\npaths: {a: {record: yes}, b: {record: yes}, c: {source: 'srt://h:1'}}\n"),

@@ -1,0 +1,140 @@
+//! What a plugin is granted. Everything is checked here, where its line in the file is known.
+
+use super::{
+    node::{Content, Node},
+    schema::{Reader, Shape, Value, choices, settings},
+    units::Size,
+    value::text,
+};
+use serde_json::Value as Json;
+use std::path::PathBuf;
+use wasmtx_endpoints::outbound::Allow;
+
+choices! {
+    /// A plugin's own small key-value store.
+    pub enum KeyValues {
+        /// None.
+        No = "no" | "false",
+        /// Gone when the server stops.
+        Yes = "yes" | "true",
+        /// Kept below the state directory.
+        Persist = "persist",
+    }
+}
+
+choices! {
+    /// Asking for keyframes and ending sessions.
+    pub enum Control {
+        /// Nowhere.
+        No = "no" | "false",
+        /// On the paths that use the plugin.
+        Yes = "yes" | "true",
+        /// On every path.
+        All = "all",
+    }
+}
+
+settings! {
+    /// The directory that a plugin may keep files below.
+    pub struct Storage {
+        /// Where; a relative one is relative to the working directory. Empty: nowhere.
+        "directory" => directory: PathBuf = PathBuf::new(),
+        /// Bytes of all files there.
+        "quota" => quota: Size = Size::mebi(1_024),
+    }
+}
+
+/// [`Storage`] as it is written: a directory, or a map.
+#[derive(Clone, Default, PartialEq)]
+pub struct Files(pub Storage);
+
+impl Value for Files {
+    fn shape() -> Shape {
+        Storage::shape()
+    }
+
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let storage = match &node.content {
+            Content::Scalar(..) => Storage {
+                directory: PathBuf::read(node, reader)?,
+                ..Storage::default()
+            },
+            _ => Storage::read(node, reader)?,
+        };
+        if storage.quota != Storage::default().quota && storage.directory.as_os_str().is_empty() {
+            return reader.expected(node, "a directory, or a map with `directory` and `quota`");
+        }
+        Some(Files(storage))
+    }
+
+    fn json(&self) -> Json {
+        self.0.json()
+    }
+}
+
+/// The hosts and URLs that a plugin may call, as [`Allow`] reads them.
+#[derive(Clone, Default, PartialEq)]
+pub struct Hosts(pub Vec<String>);
+
+impl Value for Hosts {
+    fn shape() -> Shape {
+        Vec::<String>::shape()
+    }
+
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        // One host is the usual case.
+        let (list, items) = match (text(node), &node.content) {
+            (Some(host), _) => (vec![host.to_owned()], std::slice::from_ref(node)),
+            (None, Content::List(items)) => (Vec::read(node, reader)?, items.as_slice()),
+            (None, _) => return reader.expected(node, "a list of hosts or URLs"),
+        };
+        match Allow::parse(&list) {
+            Ok(_) => Some(Hosts(list)),
+            Err(error) => {
+                let origin = items.get(error.index).map_or(&node.origin, |item| &item.origin);
+                reader.within(&error.index.to_string(), |reader| {
+                    reader.refuse(origin, error.to_string())
+                });
+                None
+            }
+        }
+    }
+
+    fn json(&self) -> Json {
+        self.0.json()
+    }
+}
+
+settings! {
+    /// What a plugin may use beyond what every plugin has.
+    pub struct Grant {
+        /// Hosts or URL prefixes it may call.
+        "http" => http: Hosts = Hosts::default(),
+        /// Its own small key-value store.
+        "kv" => kv: KeyValues = KeyValues::No,
+        /// The directory it may keep files below.
+        "storage" => storage: Files = Files::default(),
+        /// Asking for keyframes and kicking sessions.
+        "control" => control: Control = Control::No,
+        /// Passwords and tokens of who asks; without it they are redacted before the plugin sees them.
+        "credentials" => credentials: bool = false,
+    }
+}
+
+impl Grant {
+    /// The keys that grant something.
+    pub fn given(&self) -> Vec<&'static str> {
+        let given = [
+            ("http", !self.http.0.is_empty()),
+            ("kv", self.kv != KeyValues::No),
+            ("storage", !self.storage.0.directory.as_os_str().is_empty()),
+            ("control", self.control != Control::No),
+            ("credentials", self.credentials),
+        ];
+        given
+            .into_iter()
+            .filter(|(_, given)| *given)
+            .map(|(key, _)| key)
+            .collect()
+    }
+}
