@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod codec;
+pub mod container;
 mod error;
 mod frame;
 pub mod nal;

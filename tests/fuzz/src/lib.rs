@@ -10,6 +10,7 @@
 //! promises.
 
 mod media;
+mod mp4;
 mod mutate;
 mod rtp;
 mod rtsp;
@@ -129,6 +130,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "containers",
         run: media::containers,
+    },
+    Target {
+        name: "mp4",
+        run: mp4::file,
     },
 ];
 

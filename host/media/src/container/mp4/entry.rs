@@ -1,0 +1,326 @@
+//! Sample entries: what a decoder must know, as `stsd` says it, to a [`Codec`] and back.
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation
+)]
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::{
+    MAX_SETS,
+    boxes::{Boxes, Found, Kind, find, find_deep, full, put_box, put_full},
+};
+use crate::{
+    Codec, Error, Kind as Media,
+    codec::{aac, av1, h264, h265, opus, vp9},
+    read::Cursor,
+};
+
+/// Fields of a visual sample entry before the boxes in it.
+const VISUAL: usize = 78;
+/// Fields of an audio sample entry before the boxes in it.
+const AUDIO: usize = 28;
+/// `objectTypeIndication` of MPEG-4 audio.
+const MPEG4_AUDIO: u8 = 0x40;
+const ES: u8 = 3;
+const DECODER_CONFIG: u8 = 4;
+const DECODER_SPECIFIC: u8 = 5;
+
+/// What a sample entry says.
+#[derive(Clone, Debug)]
+pub(super) struct Entry {
+    pub(super) codec: Codec,
+    /// Bytes of the length in front of each NAL unit of a sample.
+    pub(super) length_size: u8,
+    /// Parameter sets that have no place in [`Codec`]: they belong into the payload of every keyframe.
+    pub(super) sets: Vec<Bytes>,
+}
+
+impl Entry {
+    fn new(codec: Codec) -> Entry {
+        Entry {
+            codec,
+            length_size: 4,
+            sets: Vec::new(),
+        }
+    }
+}
+
+/// Reads one entry of `stsd`.
+pub(super) fn read(found: &Found<'_>) -> Result<Entry, Error> {
+    let inside = |fields: usize| found.body.get(fields..).ok_or(Error::Truncated);
+    let config = |fields, kind| find(inside(fields)?, kind).ok_or(Error::Invalid("sample entry without configuration"));
+    match &found.kind {
+        b"avc1" | b"avc3" => avc(config(VISUAL, *b"avcC")?),
+        b"hvc1" | b"hev1" => hevc(config(VISUAL, *b"hvcC")?),
+        b"av01" => av1::Parameters::from_configuration_record(config(VISUAL, *b"av1C")?)
+            .map(|parameters| Entry::new(Codec::Av1(parameters))),
+        b"vp09" => inside(VISUAL).map(|_| Entry::new(Codec::Vp9)),
+        b"mp4a" => {
+            let (_, _, mut cursor) =
+                full(esds(found.body).ok_or(Error::Invalid("sample entry without configuration"))?)?;
+            let record = audio_specific_config(&mut cursor)?;
+            aac::Config::parse(Bytes::copy_from_slice(record)).map(|config| Entry::new(Codec::Aac(config)))
+        }
+        b"Opus" => {
+            let mut cursor = Cursor::new(config(AUDIO, *b"dOps")?);
+            cursor.skip(1)?;
+            match cursor.u8()? {
+                channels @ 1..=8 => Ok(Entry::new(Codec::Opus { channels })),
+                _ => Err(Error::Invalid("Opus channels")),
+            }
+        }
+        _ => Err(Error::Unsupported("sample entry")),
+    }
+}
+
+/// QuickTime's versions of the entry have more fields, and may wrap the box.
+fn esds(entry: &[u8]) -> Option<&[u8]> {
+    let more = match entry.get(8..10)? {
+        [0, 1] => 16,
+        [0, 2] => 36,
+        _ => 0,
+    };
+    let inside = entry.get(AUDIO.saturating_add(more)..)?;
+    find(inside, *b"esds").or_else(|| find_deep(inside, &[*b"wave", *b"esds"]))
+}
+
+fn avc(record: &[u8]) -> Result<Entry, Error> {
+    let mut cursor = Cursor::new(record);
+    if cursor.u8()? != 1 {
+        return Err(Error::Invalid("avcC version"));
+    }
+    cursor.skip(3)?;
+    let length_size = length_size(cursor.u8()?)?;
+    let mut parameters = h264::Parameters::default();
+    let mut sets = Vec::new();
+    for mask in [0x1f, 0xff] {
+        let count = cursor.u8()? & mask;
+        for _ in 0..count {
+            let nal = set(&mut cursor)?;
+            if parameters.handle(&nal).is_none() {
+                keep(&mut sets, nal)?;
+            }
+        }
+    }
+    Ok(Entry {
+        codec: Codec::H264(parameters),
+        length_size,
+        sets,
+    })
+}
+
+fn hevc(record: &[u8]) -> Result<Entry, Error> {
+    let mut cursor = Cursor::new(record);
+    if cursor.u8()? != 1 {
+        return Err(Error::Invalid("hvcC version"));
+    }
+    cursor.skip(20)?;
+    let length_size = length_size(cursor.u8()?)?;
+    let mut parameters = h265::Parameters::default();
+    let mut sets = Vec::new();
+    for _ in 0..cursor.u8()? {
+        cursor.skip(1)?;
+        for _ in 0..cursor.u16()? {
+            let nal = set(&mut cursor)?;
+            if parameters.handle(&nal).is_none() {
+                keep(&mut sets, nal)?;
+            }
+        }
+    }
+    Ok(Entry {
+        codec: Codec::H265(parameters),
+        length_size,
+        sets,
+    })
+}
+
+fn length_size(byte: u8) -> Result<u8, Error> {
+    match (byte & 3).saturating_add(1) {
+        3 => Err(Error::Invalid("NAL unit length size")),
+        size => Ok(size),
+    }
+}
+
+fn set(cursor: &mut Cursor<'_>) -> Result<Bytes, Error> {
+    let size = cursor.u16()?.into();
+    cursor.take(size).map(Bytes::copy_from_slice)
+}
+
+fn keep(sets: &mut Vec<Bytes>, nal: Bytes) -> Result<(), Error> {
+    if sets.len() >= MAX_SETS {
+        return Err(Error::TooLarge("parameter sets"));
+    }
+    if !nal.is_empty() {
+        sets.push(nal);
+    }
+    Ok(())
+}
+
+/// The record inside the descriptors of an `esds` (ISO/IEC 14496-1 section 7.2.6).
+fn audio_specific_config<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8], Error> {
+    let mut es = Cursor::new(descriptor(cursor, ES)?);
+    es.skip(2)?;
+    let flags = es.u8()?;
+    if flags & 0x80 != 0 {
+        es.skip(2)?;
+    }
+    if flags & 0x40 != 0 {
+        let length = es.u8()?.into();
+        es.skip(length)?;
+    }
+    if flags & 0x20 != 0 {
+        es.skip(2)?;
+    }
+    let mut decoder = Cursor::new(descriptor(&mut es, DECODER_CONFIG)?);
+    if decoder.u8()? != MPEG4_AUDIO {
+        return Err(Error::Unsupported("MPEG audio object type"));
+    }
+    decoder.skip(12)?;
+    descriptor(&mut decoder, DECODER_SPECIFIC)
+}
+
+/// The body of the descriptor that comes next: a tag, a size in groups of seven bits.
+fn descriptor<'a>(cursor: &mut Cursor<'a>, tag: u8) -> Result<&'a [u8], Error> {
+    if cursor.u8()? != tag {
+        return Err(Error::Invalid("esds descriptor"));
+    }
+    let mut size = 0usize;
+    for _ in 0..4 {
+        let byte = cursor.u8()?;
+        size = size << 7 | usize::from(byte & 0x7f);
+        if byte & 0x80 == 0 {
+            return cursor.take(size);
+        }
+    }
+    Err(Error::Invalid("esds descriptor size"))
+}
+
+/// Whether a track of this codec can be written.
+pub(super) fn is_written(codec: &Codec) -> bool {
+    matches!(
+        codec,
+        Codec::H264(_) | Codec::H265(_) | Codec::Av1(_) | Codec::Vp9 | Codec::Aac(_) | Codec::Opus { .. }
+    )
+}
+
+/// Appends the sample entry of a codec. `vp9` is what its first keyframe says, which has no record of its own.
+pub(super) fn write(buffer: &mut BytesMut, codec: &Codec, vp9: Option<vp9::Header>) -> Result<(), Error> {
+    let (kind, record): (Kind, Kind) = match codec {
+        Codec::H264(_) => (*b"avc1", *b"avcC"),
+        Codec::H265(_) => (*b"hvc1", *b"hvcC"),
+        Codec::Av1(_) => (*b"av01", *b"av1C"),
+        Codec::Vp9 => (*b"vp09", *b"vpcC"),
+        Codec::Aac(_) => (*b"mp4a", *b"esds"),
+        Codec::Opus { .. } => (*b"Opus", *b"dOps"),
+        _ => return Err(Error::Unsupported("codec in MP4")),
+    };
+    let parameters = codec.parameters();
+    let size = match (codec, vp9) {
+        (Codec::Vp9, Some(header)) => Some((header.width, header.height)),
+        (Codec::Vp9, None) => return Err(Error::Invalid("VP9 track before its first keyframe")),
+        _ if parameters.is_empty() => return Err(Error::Invalid("track before its parameter sets")),
+        _ => codec.dimensions(),
+    };
+    put_box(buffer, kind, |buffer| {
+        // Reserved, data_reference_index.
+        buffer.put_slice(&[0, 0, 0, 0, 0, 0, 0, 1]);
+        match codec.audio() {
+            Some((rate, channels)) => put_audio(buffer, rate, channels),
+            None => put_visual(buffer, size.unwrap_or_default()),
+        }
+        match (codec, vp9) {
+            (Codec::Vp9, Some(header)) => put_full(buffer, record, 1, 0, |buffer| put_vpcc(buffer, header)),
+            (Codec::Aac(_), _) => put_full(buffer, record, 0, 0, |buffer| put_esds(buffer, &parameters)),
+            (Codec::Opus { channels }, _) => put_box(buffer, record, |buffer| put_dops(buffer, *channels)),
+            _ => put_box(buffer, record, |buffer| buffer.put_slice(&parameters)),
+        }
+    });
+    Ok(())
+}
+
+fn put_visual(buffer: &mut BytesMut, (width, height): (u32, u32)) {
+    buffer.put_bytes(0, 16);
+    buffer.put_u16(u16::try_from(width).unwrap_or_default());
+    buffer.put_u16(u16::try_from(height).unwrap_or_default());
+    // 72 dots per inch, twice.
+    buffer.put_u32(0x48_0000);
+    buffer.put_u32(0x48_0000);
+    buffer.put_u32(0);
+    // One frame per sample, no name of the encoder, no alpha.
+    buffer.put_u16(1);
+    buffer.put_bytes(0, 32);
+    buffer.put_u16(24);
+    buffer.put_u16(0xffff);
+}
+
+fn put_audio(buffer: &mut BytesMut, rate: u32, channels: u8) {
+    buffer.put_bytes(0, 8);
+    buffer.put_u16(channels.max(1).into());
+    buffer.put_u16(16);
+    buffer.put_u32(0);
+    // 16.16; a rate that does not fit is 0, and the record tells it.
+    buffer.put_u16(u16::try_from(rate).unwrap_or_default());
+    buffer.put_u16(0);
+}
+
+/// Profile 0 and 1 have 8 bits; the depth of the others is not in what is known here, and 10 is what encoders make.
+fn put_vpcc(buffer: &mut BytesMut, header: vp9::Header) {
+    let depth: u8 = if header.profile < 2 { 8 } else { 10 };
+    let subsampling: u8 = if header.profile & 1 == 0 { 1 } else { 3 };
+    // Level unknown; colours unspecified; no codec initialisation data.
+    buffer.put_slice(&[header.profile, 0, depth << 4 | subsampling << 1, 2, 2, 2, 0, 0]);
+}
+
+fn put_esds(buffer: &mut BytesMut, config: &[u8]) {
+    let tag = |buffer: &mut BytesMut, tag: u8, size: usize| {
+        // Sizes in two groups of seven bits: a record has at most 256 bytes.
+        let size = u16::try_from(size).unwrap_or_default();
+        let [high, low] = (size << 1 & 0x7f00 | size & 0x7f | 0x8000).to_be_bytes();
+        buffer.put_slice(&[tag, high, low]);
+    };
+    tag(buffer, ES, config.len().saturating_add(25));
+    buffer.put_slice(&[0, 0, 0]);
+    tag(buffer, DECODER_CONFIG, config.len().saturating_add(16));
+    // An audio stream; buffer size and bit rates unknown.
+    buffer.put_slice(&[MPEG4_AUDIO, 0x15]);
+    buffer.put_bytes(0, 11);
+    tag(buffer, DECODER_SPECIFIC, config.len());
+    buffer.put_slice(config);
+    // SLConfigDescriptor: predefined for MP4.
+    buffer.put_slice(&[6, 1, 2]);
+}
+
+/// The binding of Opus, section 4.3.2.
+fn put_dops(buffer: &mut BytesMut, channels: u8) {
+    buffer.put_slice(&[0, channels, 0, 0, 0, 0, 0xbb, 0x80, 0, 0]);
+    if channels <= 2 {
+        buffer.put_u8(0);
+        return;
+    }
+    let (streams, coupled, mapping) = opus::channel_mapping(channels);
+    buffer.put_slice(&[1, streams, coupled]);
+    buffer.put_slice(mapping);
+}
+
+/// What kind of track `hdlr` says this is.
+pub(super) fn media(hdlr: &[u8]) -> Result<Media, Error> {
+    let (_, _, mut cursor) = full(hdlr)?;
+    cursor.skip(4)?;
+    Ok(match &cursor.array()? {
+        b"vide" => Media::Video,
+        b"soun" => Media::Audio,
+        _ => Media::Data,
+    })
+}
+
+/// The entries of `stsd`.
+pub(super) fn entries(stsd: &[u8]) -> Result<Boxes<'_>, Error> {
+    let (_, _, mut cursor) = full(stsd)?;
+    cursor.skip(4)?;
+    Ok(Boxes::new(cursor.rest()))
+}
