@@ -74,7 +74,8 @@ pub(crate) struct Shared {
     this: Weak<Shared>,
     rules: RwLock<Arc<Rules>>,
     paths: Mutex<HashMap<PathName, Arc<Path>>>,
-    created: mpsc::UnboundedSender<Arc<Path>>,
+    /// Those who follow the births of paths. Locked after `paths`.
+    created: Mutex<Vec<mpsc::UnboundedSender<Arc<Path>>>>,
     events: Events,
 }
 
@@ -91,6 +92,7 @@ impl Hub {
     /// [`Path::watch`] from then on. Bounded by the number of paths.
     pub fn new() -> (Hub, mpsc::UnboundedReceiver<Arc<Path>>) {
         let (created, births) = mpsc::unbounded_channel();
+        let created = Mutex::new(vec![created]);
         let shared = Arc::new_cyclic(|this| Shared {
             this: this.clone(),
             rules: RwLock::default(),
@@ -99,6 +101,19 @@ impl Hub {
             events: Events::default(),
         });
         (Hub(shared), births)
+    }
+
+    /// Every path that there is, and every one to come, at its birth. Bounded by the number of paths.
+    pub fn births(&self) -> mpsc::UnboundedReceiver<Arc<Path>> {
+        let (created, births) = mpsc::unbounded_channel();
+        // Locked throughout: no path is missed, and none comes twice.
+        let paths = self.0.paths.lock();
+        for path in paths.values() {
+            // The receiver is in our hands.
+            let _ = created.send(path.clone());
+        }
+        self.0.created.lock().push(created);
+        births
     }
 
     /// Where everybody notes what happened.
@@ -284,7 +299,9 @@ impl Shared {
         ));
         paths.insert(name.clone(), path.clone());
         // Nobody listens when the server has no keeper (tests): the path works all the same.
-        let _ = self.created.send(path.clone());
+        self.created
+            .lock()
+            .retain(|follower| follower.send(path.clone()).is_ok());
         path
     }
 

@@ -395,7 +395,7 @@ impl Path {
             return Err(PublishError::Tracks);
         }
 
-        let seat = Arc::new(Seat::new(peer, client));
+        let seat = Arc::new(Seat::new(peer, client, opening.source.clone()));
         let mut state = self.state.lock();
         if state.closed {
             return Err(PublishError::Gone);
@@ -514,7 +514,26 @@ impl Path {
         state.readers.insert(id, (peer, client));
         self.tell(&state);
         drop(state);
-        Ok(Reader::new(self.clone(), id, publication, now, config.reader_start))
+        Ok(Reader::new(self.clone(), Some(id), publication, now, config.reader_start))
+    }
+
+    /// Reads what is being published now without becoming one of the readers: listed nowhere, counted nowhere, no reason to
+    /// keep a source going. For what belongs to the path itself, as its sinks do. Begins at the newest keyframe.
+    pub fn attend(self: &Arc<Self>, now: Instant) -> Option<(Opening, Reader)> {
+        let state = self.state.lock();
+        let (publication, seat) = (state.publication.clone()?, state.seat.as_ref()?);
+        let opening = Opening {
+            path: self.name.clone(),
+            generation: publication.generation,
+            publisher: seat.client.clone(),
+            source: seat.source.clone(),
+            tracks: publication.tracks(),
+        };
+        drop(state);
+        Some((
+            opening,
+            Reader::new(self.clone(), None, publication, now, ReaderStart::Keyframe),
+        ))
     }
 
     pub(crate) fn forget_reader(&self, id: ReaderId, reason: CloseReason) {

@@ -223,15 +223,18 @@ impl Publication {
 pub(crate) struct Seat {
     pub(crate) client: Option<Arc<Client>>,
     pub(crate) peer: Peer,
+    /// The URL of a stream that the server fetches itself, without credentials.
+    pub(crate) source: Option<String>,
     lost: AtomicBool,
     reason: watch::Sender<Option<CloseReason>>,
 }
 
 impl Seat {
-    pub(crate) fn new(peer: Peer, client: Option<Arc<Client>>) -> Seat {
+    pub(crate) fn new(peer: Peer, client: Option<Arc<Client>>, source: Option<String>) -> Seat {
         Seat {
             client,
             peer,
+            source,
             lost: AtomicBool::new(false),
             reason: watch::Sender::new(None),
         }

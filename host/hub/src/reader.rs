@@ -20,7 +20,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Reader {
     path: Arc<Path>,
-    id: ReaderId,
+    /// None for one that is not among the path's readers.
+    id: Option<ReaderId>,
     publication: Arc<Publication>,
     cursor: Cursor,
     position: Arc<AtomicU64>,
@@ -42,7 +43,7 @@ pub enum Drained {
 impl Reader {
     pub(crate) fn new(
         path: Arc<Path>,
-        id: ReaderId,
+        id: Option<ReaderId>,
         publication: Arc<Publication>,
         now: Instant,
         start: ReaderStart,
@@ -84,7 +85,7 @@ impl Reader {
     }
 
     /// Takes what was published since the last call, up to `max_frames` frames and about `max_bytes` bytes. Frames
-    /// missed because this reader was too slow are counted in `lost` and on the path. What one call took stays in the
+    /// missed because this reader was too slow are counted in `lost` and, if it is one of the path's readers, there. What one call took stays in the
     /// ring until the next, so that a [`Lane`](crate::Lane) can still make its wire form.
     pub fn drain(&mut self, max_frames: usize, max_bytes: usize, out: &mut Vec<Arc<Entry>>, lost: &mut u64) -> Drained {
         self.news.mark_unchanged();
@@ -94,8 +95,8 @@ impl Reader {
             let ring = self.publication.ring().read();
             (ring.take(&mut self.cursor, max_frames, max_bytes, out), ring.ended())
         };
-        if taken.lost > 0 {
-            *lost += taken.lost;
+        *lost += taken.lost;
+        if taken.lost > 0 && self.id.is_some() {
             self.path
                 .counters
                 .frames_discarded
@@ -111,7 +112,8 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
+        let Some(id) = self.id else { return };
         let reason = self.end.or_else(|| self.publication.ended());
-        self.path.forget_reader(self.id, reason.unwrap_or(CloseReason::Ended));
+        self.path.forget_reader(id, reason.unwrap_or(CloseReason::Ended));
     }
 }

@@ -646,3 +646,37 @@ async fn another_publisher_and_other_tracks_are_another_stream() {
     ];
     assert_eq!(words(&mut feed), expected);
 }
+
+#[tokio::test]
+async fn who_attends_sees_the_frames_and_is_no_reader() {
+    let config = PathConfig {
+        max_readers: 1,
+        ..open()
+    };
+    let house = House::new(&[("all_others", config)]);
+    assert!(house.hub.path(&name("cam1")).is_none());
+    let mut publisher = house.publish("cam1").unwrap();
+    let path = publisher.path().clone();
+    publisher.push(house.now, WallClock(1), frame(0, true)).unwrap();
+    publisher.push(house.now, WallClock(1), frame(3_000, true)).unwrap();
+    let (opening, mut attending) = path.attend(house.now).unwrap();
+    assert_eq!((opening.generation, &opening.tracks), (1, &tracks(Codec::Vp8)));
+    assert_eq!(opening.publisher, Some(client()));
+    assert!(path.readers().is_empty() && !path.watch().borrow().wanted());
+    let _reader = house.read("cam1").await.unwrap();
+
+    publisher.close(house.now, CloseReason::Ended);
+    assert_eq!(drain(&mut attending), (vec![3_000], Drained::Ended(CloseReason::Ended)));
+    assert!(path.attend(house.now).is_none());
+}
+
+#[tokio::test]
+async fn who_comes_late_hears_of_every_path_once() {
+    let house = House::new(&[("cam1", open()), ("all_others", open())]);
+    let mut births = house.hub.births();
+    let _publisher = house.publish("cam2").unwrap();
+    let mut born = || births.try_recv().map(|path| path.name.to_string());
+    assert_eq!(born().as_deref(), Ok("cam1"));
+    assert_eq!(born().as_deref(), Ok("cam2"));
+    assert!(born().is_err());
+}
