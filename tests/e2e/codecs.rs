@@ -136,6 +136,6 @@ fn a_format_that_nobody_knows_is_passed_on_as_it_is() {
     publisher.send_all(&payloads);
     reader.until(0, payloads.len());
     assert_eq!(reader.tracks[0].codec, onvif);
-    let got: Vec<Bytes> = reader.frames(0).into_iter().map(|frame| frame.payload).collect();
+    let got: Vec<Bytes> = reader.frames(0).into_iter().map(|frame| frame.payload.into()).collect();
     assert_eq!(got, payloads);
 }

@@ -129,7 +129,7 @@ impl Form for Shared {
     type Wire = Bytes;
 
     fn make(&mut self, entry: &Entry) -> Bytes {
-        entry.frame.payload.clone()
+        entry.frame.payload.clone().into()
     }
 }
 
@@ -144,7 +144,7 @@ fn frame(number: u64, payload: Bytes) -> Frame {
         duration: 0,
         wall: None,
         flags,
-        payload,
+        payload: payload.into(),
     }
 }
 

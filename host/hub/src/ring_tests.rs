@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use proptest::prelude::*;
 use wasmtx_media::{Codec, Track};
 
@@ -33,7 +32,7 @@ fn frame(track: TrackId, key: bool, size: usize) -> Frame {
         duration: 0,
         wall: None,
         flags: Flags::NONE.set(Flags::KEY, key),
-        payload: Bytes::from(vec![0; size]),
+        payload: vec![0; size].into(),
     }
 }
 

@@ -37,7 +37,7 @@ fn frame(pts: i64, key: bool) -> Frame {
         duration: 0,
         wall: None,
         flags: Flags::NONE.set(Flags::KEY, key),
-        payload: Bytes::from_static(b"picture"),
+        payload: Bytes::from_static(b"picture").into(),
     }
 }
 

@@ -1,8 +1,6 @@
 //! One coded picture or audio frame, in the form that every room understands.
 
-use bytes::Bytes;
-
-use crate::TrackId;
+use crate::{Payload, TrackId};
 
 /// One coded picture or audio frame.
 ///
@@ -25,7 +23,7 @@ pub struct Frame {
     /// What can be said about the frame without looking into it.
     pub flags: Flags,
     /// The coded bytes in the canonical form of the track's [`crate::Codec`].
-    pub payload: Bytes,
+    pub payload: Payload,
 }
 
 /// Microseconds since 1970-01-01 00:00 UTC.

@@ -9,9 +9,11 @@ pub mod container;
 mod error;
 mod frame;
 pub mod nal;
+mod payload;
 pub mod read;
 mod track;
 
 pub use error::Error;
 pub use frame::{Flags, Frame, WallClock};
+pub use payload::Payload;
 pub use track::{Codec, Kind, Track, TrackId, Tracks};

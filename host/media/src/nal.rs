@@ -62,23 +62,45 @@ impl<'a> Iterator for Iter<'a> {
 
 /// Checks that a payload is canonical: lengths that add up, no empty NAL unit, within the bounds.
 pub fn check(payload: &[u8]) -> Result<(), Error> {
-    if payload.len() > MAX_ACCESS_UNIT {
-        return Err(Error::TooLarge("access unit"));
-    }
-    let mut cursor = Cursor::new(payload);
-    let mut count = 0usize;
-    while !cursor.is_empty() {
-        let length = usize::try_from(cursor.u32()?).map_err(|_| Error::Truncated)?;
-        if length == 0 {
-            return Err(Error::Invalid("empty NAL unit"));
+    check_pieces(std::iter::once(payload))
+}
+
+/// [`check`] of a payload in pieces, which may end anywhere, within a length too.
+pub fn check_pieces<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> Result<(), Error> {
+    let (mut total, mut count) = (0usize, 0usize);
+    // Of the NAL unit at hand: bytes of its length that were read, that length, and bytes of the unit still to come.
+    let (mut read, mut length, mut left) = (0usize, 0usize, 0usize);
+    for piece in pieces {
+        total = total.saturating_add(piece.len());
+        if total > MAX_ACCESS_UNIT {
+            return Err(Error::TooLarge("access unit"));
         }
-        if length > MAX_NAL {
-            return Err(Error::TooLarge("NAL unit"));
+        let mut cursor = Cursor::new(piece);
+        while !cursor.is_empty() {
+            if left > 0 {
+                let here = left.min(cursor.remaining());
+                cursor.skip(here)?;
+                left = left.saturating_sub(here);
+                continue;
+            }
+            length = length << 8 | usize::from(cursor.u8()?);
+            read = read.saturating_add(1);
+            if read < LENGTH_SIZE {
+                continue;
+            }
+            if length == 0 {
+                return Err(Error::Invalid("empty NAL unit"));
+            }
+            if length > MAX_NAL {
+                return Err(Error::TooLarge("NAL unit"));
+            }
+            (read, length, left) = (0, 0, length);
+            count = count.saturating_add(1);
         }
-        cursor.skip(length)?;
-        count = count.saturating_add(1);
     }
-    if count > MAX_NALS {
+    if read > 0 || left > 0 {
+        Err(Error::Truncated)
+    } else if count > MAX_NALS {
         Err(Error::TooLarge("NAL units of an access unit"))
     } else {
         Ok(())

@@ -49,7 +49,7 @@ fn main() {
         duration: 0,
         wall: None,
         flags: Flags::NONE,
-        payload: nal::from_nals([slice.as_slice()]).expect("one small NAL unit"),
+        payload: nal::from_nals([slice.as_slice()]).expect("one small NAL unit").into(),
     };
     let format = Format::of(&track, 96);
     let options = Options {

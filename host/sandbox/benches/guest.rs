@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use serde_json::{Value as Json, json};
 use wasmtx_hub::{CloseReason, Flow, Opening, Output, PathName, Refusal, Stage};
 use wasmtx_media::{Codec, Flags, Frame, Kind, Track, TrackId, Tracks};
@@ -101,7 +100,7 @@ fn frame(len: usize) -> Frame {
         duration: 0,
         wall: None,
         flags: Flags::KEY,
-        payload: Bytes::from(vec![7; len]),
+        payload: vec![7; len].into(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use wasmtx_hub::{Action, Client, CloseReason, Opening, Protocol};
 use wasmtx_media::{
-    Codec, Kind, Track, Tracks,
+    Codec, Kind, Payload, Track, Tracks,
     codec::{aac, av1, h264, h265},
     nal,
 };
@@ -214,9 +214,9 @@ pub(crate) fn same_shape(old: &Tracks, new: &Tracks) -> bool {
 }
 
 /// Whether the bytes can be a frame of the codec: what a guest makes is checked like what the network brings.
-pub(crate) fn well_formed(codec: &Codec, payload: &[u8]) -> bool {
+pub(crate) fn well_formed(codec: &Codec, payload: &Payload) -> bool {
     let lengths = matches!(codec, Codec::H264(_) | Codec::H265(_));
-    !payload.is_empty() && (!lengths || nal::check(payload).is_ok())
+    !payload.is_empty() && (!lengths || nal::check_pieces(payload.pieces().iter().map(Bytes::as_ref)).is_ok())
 }
 
 #[cfg(test)]
@@ -303,7 +303,21 @@ mod tests {
     #[test]
     fn broken_lengths_are_no_access_unit() {
         let h264 = Codec::H264(Default::default());
+        let well_formed = |codec: &Codec, payload: &'static [u8]| {
+            let whole = well_formed(codec, &payload.into());
+            for cut in 0..=payload.len() {
+                let (first, second) = payload.split_at(cut);
+                let pieces = [first, second].map(Bytes::from_static).to_vec();
+                assert_eq!(
+                    well_formed(codec, &Payload::of_pieces(pieces)),
+                    whole,
+                    "{payload:?} cut at {cut}"
+                );
+            }
+            whole
+        };
         assert!(well_formed(&h264, &[0, 0, 0, 1, 0x65]));
+        assert!(well_formed(&h264, &[0, 0, 0, 1, 0x65, 0, 0, 0, 2, 1, 2]));
         for payload in [&[][..], &[0, 0, 0, 2, 0x65], &[7, 0, 0, 0, 1, 0x65], &[0, 0, 0]] {
             assert!(!well_formed(&h264, payload), "{payload:?}");
         }

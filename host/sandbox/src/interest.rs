@@ -173,7 +173,7 @@ mod tests {
             duration: 0,
             wall: None,
             flags: Flags::NONE.set(Flags::KEY, key),
-            payload: Bytes::from_static(b"x"),
+            payload: Bytes::from_static(b"x").into(),
         }
     }
 
@@ -247,7 +247,7 @@ mod tests {
             ..frame(1, 100, true)
         }));
         assert!(!table.admit_emitted(&Frame {
-            payload: Bytes::new(),
+            payload: Bytes::new().into(),
             ..frame(1, 100, true)
         }));
         assert!(table.admit(&frame(1, 100, true)));

@@ -95,7 +95,7 @@ impl Publisher {
             duration: u32::try_from(STEP).expect("a small number"),
             wall: None,
             flags: Flags::NONE,
-            payload: payload.clone(),
+            payload: payload.clone().into(),
         };
         let packets = self
             .packetizer

@@ -295,7 +295,7 @@ pub(crate) fn packetize(data: &[u8]) {
         duration: 0,
         wall: None,
         flags,
-        payload,
+        payload: payload.into(),
     };
     let Ok(packetized) = packetizer.packetize(&frame, &track) else {
         return;
@@ -327,7 +327,7 @@ pub(crate) fn packetize(data: &[u8]) {
         }
         _ => assert_eq!(
             units.iter().map(|unit| &unit.payload).collect::<Vec<_>>(),
-            [&frame.payload]
+            [&*frame.payload]
         ),
     }
 }

@@ -193,7 +193,7 @@ impl Clip {
             duration: 0,
             wall: None,
             flags: Flags::NONE.set(Flags::KEY, picture.key),
-            payload: payload.freeze(),
+            payload: payload.freeze().into(),
         }
     }
 

@@ -5,7 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -117,7 +116,7 @@ fn frame(payload: &'static [u8]) -> Frame {
         duration: 0,
         wall: None,
         flags: Flags::KEY,
-        payload: Bytes::from_static(payload),
+        payload: payload.into(),
     }
 }
 

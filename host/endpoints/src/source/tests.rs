@@ -180,7 +180,7 @@ async fn publish(hub: Hub) {
             duration: 960,
             wall: None,
             flags: Flags::KEY,
-            payload: Bytes::copy_from_slice(&[&[0x78][..], &number.to_be_bytes()].concat()),
+            payload: Bytes::copy_from_slice(&[&[0x78][..], &number.to_be_bytes()].concat()).into(),
         };
         if publisher.push(StdInstant::now(), wall_clock(), frame).is_err() {
             return;

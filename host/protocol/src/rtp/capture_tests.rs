@@ -52,7 +52,7 @@ fn check(name: &str, capture: &'static [u8], format: &Format, stream: &Stream, r
     assert_eq!(received.len(), stream.frames.len(), "{name}");
     for (number, (received, (payload, flags, pts))) in received.iter().zip(&stream.frames).enumerate() {
         let frame = &received.frame;
-        assert_eq!(frame.payload, payload, "{name}, frame {number}");
+        assert_eq!(frame.payload, *payload, "{name}, frame {number}");
         assert_eq!(frame.flags, *flags, "{name}, frame {number}");
         assert!(frame.dts <= frame.pts, "{name}, frame {number}");
         if relative {

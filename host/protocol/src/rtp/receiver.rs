@@ -303,7 +303,7 @@ impl Clock {
             duration: unit.duration,
             wall,
             flags,
-            payload: unit.payload,
+            payload: unit.payload.into(),
         };
         Received {
             frame,

@@ -34,7 +34,7 @@ fn packets(stream: &Stream, timestamp_offset: u32) -> Vec<(Duration, Bytes)> {
             duration: 0,
             wall: None,
             flags: *flags,
-            payload: payload.clone(),
+            payload: payload.clone().into(),
         };
         let packetized = packetizer.packetize(&frame, &stream.track).unwrap();
         packets.extend(
@@ -75,7 +75,7 @@ fn every_stream_comes_out_as_frames_with_times_from_zero() {
         assert_eq!(received.len(), stream.frames.len(), "{name}");
         for (Received { frame, .. }, (payload, flags, pts)) in received.iter().zip(&stream.frames) {
             assert_eq!(
-                (&frame.payload, frame.flags, frame.pts),
+                (&*frame.payload, frame.flags, frame.pts),
                 (payload, *flags, *pts),
                 "{name}"
             );
@@ -123,7 +123,7 @@ fn datagrams_in_any_order_give_the_same_frames() {
     for (_, after, bytes) in all {
         receiver.handle_rtp(testing::start() + after, &bytes, &mut timeline, &mut received);
     }
-    let payloads: Vec<&Bytes> = received.iter().map(|received| &received.frame.payload).collect();
+    let payloads: Vec<&Bytes> = received.iter().map(|received| &*received.frame.payload).collect();
     let expected: Vec<&Bytes> = stream.frames.iter().map(|(payload, ..)| payload).collect();
     assert_eq!(payloads, expected);
     assert_eq!(receiver.counts().packets_lost, 0);

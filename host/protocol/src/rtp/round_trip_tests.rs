@@ -36,7 +36,7 @@ fn frame(track: &Track, payload: &Bytes, flags: Flags, pts: i64) -> Frame {
         duration: 0,
         wall: None,
         flags,
-        payload,
+        payload: payload.into(),
     }
 }
 

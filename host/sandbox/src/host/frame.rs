@@ -1,11 +1,11 @@
 //! `frame`: the frame at hand. Reading copies into the guest; passing on, splicing and holding share the host's bytes.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use wasmtime::{
     StoreContextMut,
     component::{Linker, Resource},
 };
-use wasmtx_media::{Flags, Frame, TrackId, WallClock};
+use wasmtx_media::{Flags, Frame, Payload, TrackId, WallClock};
 
 use super::State;
 use crate::{
@@ -15,6 +15,9 @@ use crate::{
     },
     limits::{HELD_BYTES, HELD_FRAMES, PAYLOAD_BYTES},
 };
+
+/// Pieces of a payload that travel unjoined.
+const PIECES: usize = 16;
 
 /// Bytes that a guest keeps: its number is a place in [`AtHand`].
 #[allow(unreachable_pub, reason = "generated code re-exports it")]
@@ -28,12 +31,12 @@ pub(crate) struct AtHand {
     /// How many frames may be emitted in this call: none unless `filter.frame` or `filter.close` runs.
     pub(crate) emits: usize,
     /// The new payload.
-    pub(crate) spliced: Option<Bytes>,
+    pub(crate) spliced: Option<Payload>,
     /// In order, before the frame itself.
     pub(crate) emitted: Vec<Frame>,
     /// The tracks that the guest said it sends.
     pub(crate) tracks: Vec<TrackId>,
-    held: Vec<Option<Bytes>>,
+    held: Vec<Option<Payload>>,
     free: Vec<u32>,
     /// Sum of the lengths in `held`.
     held_bytes: usize,
@@ -59,7 +62,7 @@ impl AtHand {
         Ok(self.held.len() as u32 - 1)
     }
 
-    fn held(&self, handle: &Resource<Held>) -> Option<&Bytes> {
+    fn held(&self, handle: &Resource<Held>) -> Option<&Payload> {
         self.held.get(handle.rep() as usize)?.as_ref()
     }
 
@@ -75,40 +78,43 @@ impl AtHand {
         }
     }
 
-    /// Joins the parts. One part alone is shared, not copied.
-    fn join(&self, parts: Vec<Part>) -> Result<Bytes, FrameError> {
+    /// One payload of the parts, which are shared and not copied.
+    fn join(&self, parts: Vec<Part>) -> Result<Payload, FrameError> {
         let mut pieces = Vec::with_capacity(parts.len());
         let mut total = 0usize;
         for part in parts {
-            let piece = self.piece(part)?;
-            total = total.saturating_add(piece.len());
+            let before = pieces.len();
+            self.add_pieces(part, &mut pieces)?;
+            let added: usize = pieces[before..].iter().map(Bytes::len).sum();
+            total = total.saturating_add(added);
             if total > PAYLOAD_BYTES {
                 return Err(FrameError::Quota);
             }
-            pieces.push(piece);
         }
-        if pieces.len() == 1 {
-            return Ok(pieces.swap_remove(0));
+        let payload = Payload::of_pieces(pieces);
+        if payload.pieces().len() > PIECES {
+            // Many small pieces cost more to carry along than to join.
+            return Ok(Bytes::from(payload).into());
         }
-        // A copy: readers pack a payload as one run of bytes.
-        let mut joined = BytesMut::with_capacity(total);
-        pieces.iter().for_each(|piece| joined.extend_from_slice(piece));
-        Ok(joined.freeze())
+        Ok(payload)
     }
 
-    fn piece(&self, part: Part) -> Result<Bytes, FrameError> {
+    fn add_pieces(&self, part: Part, pieces: &mut Vec<Bytes>) -> Result<(), FrameError> {
         match part {
-            Part::Bytes(bytes) => Ok(bytes.into()),
-            Part::Held(handle) => self.held(&handle).cloned().ok_or(FrameError::Range),
+            Part::Bytes(bytes) => pieces.push(bytes.into()),
+            Part::Held(handle) => {
+                pieces.extend_from_slice(self.held(&handle).ok_or(FrameError::Range)?.pieces());
+            }
             Part::Original(slice) => {
                 let payload = &self.frame.as_ref().ok_or(FrameError::NoFrame)?.payload;
                 let end = slice.offset.checked_add(slice.len).ok_or(FrameError::Range)? as usize;
                 if end > payload.len() {
                     return Err(FrameError::Range);
                 }
-                Ok(payload.slice(slice.offset as usize..end))
+                pieces.append(&mut payload.part(slice.offset as usize..end));
             }
         }
+        Ok(())
     }
 }
 
@@ -188,18 +194,20 @@ pub(crate) fn add_reads(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 }
 
 /// The part of `bytes` that is there: numbers of a guest are cut, not trusted.
-fn clamp(bytes: Option<&Bytes>, offset: u32, len: u32) -> Bytes {
-    let Some(bytes) = bytes else { return Bytes::new() };
-    let start = (offset as usize).min(bytes.len());
-    let end = start.saturating_add(len as usize).min(bytes.len());
-    bytes.slice(start..end)
+fn clamp(payload: Option<&Payload>, offset: u32, len: u32) -> Bytes {
+    let Some(payload) = payload else { return Bytes::new() };
+    let start = (offset as usize).min(payload.len());
+    let end = start.saturating_add(len as usize).min(payload.len());
+    match payload.pieces() {
+        [whole] => whole.slice(start..end),
+        _ => Payload::of_pieces(payload.part(start..end)).into(),
+    }
 }
 
 /// How a guest sees a frame.
 pub(crate) fn info(frame: &Frame) -> FrameInfo {
     let mut lead = [0; 16];
-    let len = frame.payload.len().min(16);
-    lead[..len].copy_from_slice(&frame.payload[..len]);
+    frame.payload.lead(&mut lead);
     let lead = u128::from_be_bytes(lead);
     FrameInfo {
         track: frame.track.0,
@@ -216,7 +224,7 @@ pub(crate) fn info(frame: &Frame) -> FrameInfo {
 }
 
 /// A frame as a guest described it. Its number is the hub's to give.
-fn frame(info: &FrameInfo, payload: Bytes) -> Frame {
+fn frame(info: &FrameInfo, payload: Payload) -> Frame {
     let known = Flags::KEY
         .with(Flags::DISCONTINUITY)
         .with(Flags::DISPOSABLE)
@@ -252,7 +260,7 @@ mod tests {
             lead_low: 0,
         };
         AtHand {
-            frame: Some(frame(&info, Bytes::from_static(payload))),
+            frame: Some(frame(&info, payload.into())),
             ..AtHand::default()
         }
     }
@@ -267,7 +275,7 @@ mod tests {
         let joined = at_hand
             .join(vec![original(8, 2), Part::Bytes(b"abc".to_vec()), original(0, 1)])
             .unwrap();
-        assert_eq!(joined, b"89abc0"[..]);
+        assert_eq!(*joined, b"89abc0"[..]);
     }
 
     #[test]

@@ -29,7 +29,7 @@ fn a_spliced_payload_goes_on_in_place_of_the_original() {
         let (sent, out) = stream.step();
         let mark = [&[7][..], &n.to_be_bytes()].concat();
         assert_eq!(out.len(), 1);
-        assert_eq!(out[0].payload, [&mark, &mark, &sent.payload[..]].concat());
+        assert_eq!(*out[0].payload, [&mark, &mark, &sent.payload[..]].concat());
         assert_eq!((out[0].dts, out[0].flags), (sent.dts, sent.flags));
     }
 }

@@ -12,7 +12,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use serde_json::Value as Json;
 use uuid::Uuid;
 use wasmtx_hub::{Client, CloseReason, Flow, Opening, Output, PathName, Protocol, Refusal, Stage};
@@ -98,7 +97,7 @@ pub(crate) fn frame(track: TrackId, n: u64) -> Frame {
         duration: 3_000,
         wall: None,
         flags: Flags::NONE.set(Flags::KEY, key),
-        payload: Bytes::from(format!("payload of frame {n} of track {}", track.0)),
+        payload: format!("payload of frame {n} of track {}", track.0).into_bytes().into(),
     }
 }
 
