@@ -514,7 +514,13 @@ impl Path {
         state.readers.insert(id, (peer, client));
         self.tell(&state);
         drop(state);
-        Ok(Reader::new(self.clone(), Some(id), publication, now, config.reader_start))
+        Ok(Reader::new(
+            self.clone(),
+            Some(id),
+            publication,
+            now,
+            config.reader_start,
+        ))
     }
 
     /// Reads what is being published now without becoming one of the readers: listed nowhere, counted nowhere, no reason to
