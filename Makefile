@@ -13,7 +13,7 @@ GUEST_TARGET := --target-dir ../target/guests
 BUILD_TESTS := cargo build --workspace --bins --tests
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check plugins e2e bench fuzz example setup clean
+.PHONY: help run build test check plugins e2e bench fuzz example reference setup clean
 
 help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
@@ -57,6 +57,10 @@ fuzz: ## one target for a minute: make fuzz T=rtsp
 example: plugins ## serve with an example: make example E=custom-auth
 	$(if $(wildcard examples/$(E)/mediamtx.yml),,$(error say which with E=…, one of: $(notdir $(wildcard examples/*))))
 	cargo run --release --package wasmtx -- examples/$(E)/mediamtx.yml
+
+reference: ## docs/plugins/reference.md from the contract
+	@cargo run --quiet --manifest-path plugins/Cargo.toml --package reference --target-dir target/guests > target/reference.md
+	@mv target/reference.md docs/plugins/reference.md
 
 setup: ## install what is missing
 	@scripts/setup
