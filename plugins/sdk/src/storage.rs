@@ -1,7 +1,9 @@
 //! Files below the directory, or the prefix of an object store, that the operator granted (`grant: { storage: ./data }` in mediamtx.yml).
 //!
 //! Names are relative, with `/` between their parts (`cam1/2026-11-22.log`); directories come and go with their files. Names that would leave the
-//! granted place, begin with a dot or hold control characters are refused as [`Error::NotGranted`]. Sinks and events plugins may wait for storage; nobody waits for them.
+//! granted place, begin with a dot or hold control characters are refused as [`Error::NotGranted`]. The operator may set a quota for all files
+//! together ([`Error::Quota`]); the disk may be [`Error::Full`] before. An instance writes at most 16 files at a time. Filters, which may not wait, get
+//! [`Error::NotGranted`].
 //!
 //! ```
 //! use wasmtx_plugin::storage::{self, File};
@@ -24,6 +26,9 @@ pub use crate::bindings::imports::wasmtx::plugin::storage::{Entry, StorageError 
 use crate::{Held, host};
 
 /// A file that is being written: it only grows. Dropping it leaves what was appended, [`finish`](File::finish) says that it is whole.
+///
+/// The server collects small pieces before it writes them, so an error may be about bytes that an earlier call took; after one, nothing more is
+/// written to this file. What [`commit`](File::commit) or [`finish`](File::finish) answered is there.
 #[derive(Debug)]
 pub struct File(host::storage::File);
 
@@ -33,7 +38,7 @@ impl File {
         host::storage::create(name).map(Self)
     }
 
-    /// Adds bytes at the end. Answers the length so far. They are on their way, not safe: see [`commit`](File::commit).
+    /// Adds bytes at the end. Answers the length so far. They are on their way, not safe before [`commit`](File::commit).
     pub fn append(&mut self, data: impl AsRef<[u8]>) -> Result<u64, Error> {
         self.0.append(data.as_ref())
     }
@@ -69,7 +74,7 @@ pub fn read(name: &str, offset: u64, len: u32) -> Result<Vec<u8>, Error> {
     host::storage::read(name, offset, len)
 }
 
-/// The files whose names begin with this, sorted by name. `modified` counts microseconds since 1970.
+/// The files whose names begin with this, sorted by name, at most 4,096. `modified` counts microseconds since 1970.
 pub fn list(prefix: &str) -> Result<Vec<Entry>, Error> {
     host::storage::list(prefix)
 }
