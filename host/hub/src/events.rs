@@ -56,11 +56,37 @@ pub enum Event {
     },
     /// What a plugin raised, and kinds that the contract has no word for yet.
     Other {
+        /// The stream that it is about, if any.
+        path: Option<PathName>,
+        /// The plugin that raised it, by its name in the configuration.
+        plugin: Option<String>,
         /// The name of the kind.
         kind: String,
         /// A JSON text.
         json: String,
     },
+}
+
+impl Event {
+    /// The path that it is about. None for what belongs to a connection, or to a plugin as such.
+    pub fn path(&self) -> Option<&PathName> {
+        match self {
+            Event::Connected(_) | Event::Disconnected(..) => None,
+            Event::Refused { path, .. } | Event::PluginFailed { path, .. } | Event::Other { path, .. } => path.as_ref(),
+            Event::Online(opening) => Some(&opening.path),
+            Event::Offline(path, _) | Event::Reading(path, _) | Event::ReadEnded(path, ..) => Some(path),
+            Event::SegmentStarted(segment) | Event::SegmentDone(segment) => Some(&segment.path),
+        }
+    }
+
+    /// The plugin that failed or raised it.
+    pub fn plugin(&self) -> Option<&str> {
+        match self {
+            Event::PluginFailed { plugin, .. } => Some(plugin),
+            Event::Other { plugin, .. } => plugin.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 /// A file of a recording.
@@ -207,6 +233,8 @@ mod tests {
 
     fn raised(number: usize) -> Event {
         Event::Other {
+            path: None,
+            plugin: None,
             kind: number.to_string(),
             json: "{}".to_owned(),
         }

@@ -10,16 +10,19 @@ use std::{
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tokio::sync::watch;
+use wasmtx_hub::Events;
 
 use crate::{
     Error,
-    bindings::auth::Deciding,
+    bindings::{auth::Deciding, resolver::Resolving},
     component::Role,
     failure::Refused,
     fiber::Pool,
     host::{Common, kv},
     instance::configure_only,
     metrics::{Place, Usage},
+    observer::Observer,
     share::Share,
     version::Version,
 };
@@ -39,8 +42,12 @@ pub(crate) struct Plugin {
     configs: Mutex<Vec<Weak<str>>>,
     /// Whether some use has none and takes the plugin's own.
     own_config: AtomicBool,
-    /// Auth instances by configuration.
-    pools: Mutex<BTreeMap<Arc<str>, Weak<Pool<Deciding>>>>,
+    /// Instances off the media path, by role.
+    pub(crate) deciding: ByConfig<Pool<Deciding>>,
+    pub(crate) resolving: ByConfig<Pool<Resolving>>,
+    pub(crate) observing: ByConfig<Observer>,
+    /// Tells the number of the present version to who waits for another.
+    changes: watch::Sender<u64>,
     /// Versions that replaced another one.
     pub(crate) swaps: AtomicU64,
     /// Why the last attempt to change the plugin failed; none when it did not.
@@ -66,15 +73,18 @@ pub struct Status {
 }
 
 impl Plugin {
-    pub(crate) fn new(name: &str, kv: Arc<kv::Store>, version: Version) -> Arc<Plugin> {
+    pub(crate) fn new(name: &str, kv: Arc<kv::Store>, events: &Events, version: Version) -> Arc<Plugin> {
         Arc::new(Plugin {
-            common: Arc::new(Common::new(name, kv)),
+            common: Arc::new(Common::new(name, kv, events.clone())),
             version: ArcSwap::from_pointee(version),
             share: Share::new(),
             places: Mutex::default(),
             configs: Mutex::default(),
             own_config: AtomicBool::new(false),
-            pools: Mutex::default(),
+            deciding: ByConfig::default(),
+            resolving: ByConfig::default(),
+            observing: ByConfig::default(),
+            changes: watch::Sender::default(),
             swaps: AtomicU64::new(0),
             error: Mutex::default(),
         })
@@ -138,23 +148,16 @@ impl Plugin {
         })
     }
 
-    /// The auth instances of one configuration, shared by all paths that use it.
-    pub(crate) fn pool(self: &Arc<Self>, config: Option<&Arc<str>>) -> Arc<Pool<Deciding>> {
-        let mut pools = self.pools.lock();
-        pools.retain(|_, pool| pool.strong_count() > 0);
-        // The empty text is no JSON, so it stands for "the plugin's own".
-        let key = config.cloned().unwrap_or_else(|| "".into());
-        if let Some(pool) = pools.get(&key).and_then(Weak::upgrade) {
-            return pool;
-        }
-        let pool = Arc::new(Pool::new(self, config.cloned()));
-        pools.insert(key, Arc::downgrade(&pool));
-        pool
+    /// Tells of new versions.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// Puts a new version in place. Running instances notice by themselves.
     pub(crate) fn replace(&self, version: Version) {
+        let number = version.number;
         self.version.store(Arc::new(version));
+        self.changes.send_replace(number);
         self.swaps.fetch_add(1, Relaxed);
         *self.error.lock() = None;
     }
@@ -169,5 +172,35 @@ impl Plugin {
             error: self.error.lock().clone(),
             uses: self.places.lock().values().map(|place| place.usage()).collect(),
         }
+    }
+}
+
+/// What all uses of a plugin with the same configuration share.
+pub(crate) struct ByConfig<T>(Mutex<BTreeMap<Arc<str>, Weak<T>>>);
+
+impl<T> Default for ByConfig<T> {
+    fn default() -> ByConfig<T> {
+        ByConfig(Mutex::default())
+    }
+}
+
+impl<T> ByConfig<T> {
+    /// The one of this configuration, made if nobody has it.
+    pub(crate) fn share(&self, config: Option<&Arc<str>>, make: impl FnOnce(Option<Arc<str>>) -> T) -> Arc<T> {
+        let mut all = self.0.lock();
+        all.retain(|_, shared| shared.strong_count() > 0);
+        // The empty text is no JSON, so it stands for "the plugin's own".
+        let key = config.cloned().unwrap_or_else(|| "".into());
+        if let Some(shared) = all.get(&key).and_then(Weak::upgrade) {
+            return shared;
+        }
+        let shared = Arc::new(make(config.cloned()));
+        all.insert(key, Arc::downgrade(&shared));
+        shared
+    }
+
+    /// Those that somebody has.
+    pub(crate) fn all(&self) -> Vec<Arc<T>> {
+        self.0.lock().values().filter_map(Weak::upgrade).collect()
     }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use parking_lot::Mutex;
 use serde_json::Value as Json;
-use wasmtx_hub::Stages;
+use wasmtx_hub::{Happened, Stages};
 
 use crate::{
     Error,
@@ -26,8 +26,10 @@ use crate::{
     component::{Loader, Role},
     engine::Clocked,
     entry::Slot,
+    fiber::Pool,
     host::{Grants, Kv, Outside},
     limits::{CHAIN_LENGTH, COMPONENT_BYTES, Limits},
+    observer::{Observer, Observers},
     plugin::{Plugin, Status},
     policy::OnError,
     services::Services,
@@ -104,6 +106,8 @@ pub struct Chains {
     pub filters: Option<Arc<dyn Stages>>,
     /// The auth plugins.
     pub auth: Option<Arc<AuthChain>>,
+    /// The events plugins.
+    pub events: Option<Arc<Observers>>,
 }
 
 /// All plugins of a server. Cheap to clone; threads end with the last clone.
@@ -169,7 +173,7 @@ impl Registry {
         if uses.len() > CHAIN_LENGTH {
             return Err(vec![Error::TooMany(uses.len())]);
         }
-        let (mut filters, mut auth, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut filters, mut auth, mut events, mut errors) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for (position, used) in uses.iter().enumerate() {
             let config: Option<Arc<str>> = used.config.as_ref().map(text);
             let plugin = match self.0.find(&used.plugin).and_then(|plugin| {
@@ -185,9 +189,18 @@ impl Registry {
             let code = plugin.version.load().code.clone();
             if code.has(Role::Auth) {
                 auth.push(AuthSlot {
-                    pool: plugin.pool(config.as_ref()),
+                    pool: plugin
+                        .deciding
+                        .share(config.as_ref(), |config| Pool::new(&plugin, config)),
                     on_error: used.on_error,
                 });
+            }
+            if code.has(Role::Events) {
+                events.push(
+                    plugin
+                        .observing
+                        .share(config.as_ref(), |config| Observer::new(&plugin, config)),
+                );
             }
             if code.has(Role::Filter) {
                 let (on_error, allow_track_change) = (used.on_error, used.allow_track_change);
@@ -206,6 +219,7 @@ impl Registry {
         Ok(Chains {
             filters: (!filters.is_empty()).then(|| Arc::new(Chain::new(&self.0.aside, filters)) as Arc<dyn Stages>),
             auth: (!auth.is_empty()).then(|| Arc::new(AuthChain::new(auth))),
+            events: (!events.is_empty()).then(|| Arc::new(Observers::new(events))),
         })
     }
 
@@ -229,6 +243,38 @@ impl Registry {
     /// Waits until what plugins keep over a restart is on the disk.
     pub fn flush(&self) {
         self.0.shelf.flush();
+    }
+
+    /// Hands an event on: to `those`, the plugins of the path that it is about, or to all events plugins in use. One task
+    /// alone may do this. Never waits; needs a tokio runtime.
+    pub fn tell(&self, happened: Happened, those: Option<&Observers>) {
+        let happened = Arc::new(happened);
+        let all = || self.observers();
+        if happened.lost > 0 {
+            all().iter().for_each(|observer| observer.lose(happened.lost));
+        }
+        match those {
+            Some(those) => those.tell(&happened),
+            None => all().iter().for_each(|observer| observer.tell(&happened)),
+        }
+    }
+
+    /// Waits until every events plugin has been told what was handed on so far.
+    pub async fn told(&self) {
+        for observer in self.observers() {
+            observer.settled().await;
+        }
+    }
+
+    fn observers(&self) -> Vec<Arc<Observer>> {
+        let plugins: Vec<_> = self
+            .0
+            .plugins
+            .lock()
+            .values()
+            .map(|entry| entry.plugin.clone())
+            .collect();
+        plugins.iter().flat_map(|plugin| plugin.observing.all()).collect()
     }
 
     /// All plugins, by name.
@@ -275,7 +321,8 @@ impl Inner {
             }
             None => {
                 let version = self.version(&spec, &read(&spec)?)?;
-                Plugin::new(&spec.name, self.shelf.store(&spec.name), version)
+                let kept = self.shelf.store(&spec.name);
+                Plugin::new(&spec.name, kept, &self.services.events, version)
             }
         };
         self.plugins

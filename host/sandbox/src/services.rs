@@ -8,6 +8,7 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use wasmtx_hub::Events;
 
 use crate::Compiling;
 
@@ -22,6 +23,8 @@ pub struct Services {
     pub storage: Arc<dyn Storage>,
     /// For the interface `control`.
     pub control: Arc<dyn Control>,
+    /// Where it is noted what plugins raise, and what becomes of them.
+    pub events: Events,
     /// Where components become machine code.
     pub compiling: Compiling,
 }
@@ -32,6 +35,7 @@ impl Default for Services {
             http: Arc::new(()),
             storage: Arc::new(()),
             control: Arc::new(()),
+            events: Events::default(),
             compiling: Compiling::default(),
         }
     }

@@ -351,6 +351,7 @@ impl Entry {
     /// Counts a failure and says it, once.
     fn report(&self, failure: &Failure, call: &'static str) {
         failure.count(&self.place.counts);
+        self.slot.plugin.common.note_failure(self.place.path(), failure);
         let (plugin, path, version) = (self.name(), self.place.path(), self.version.short());
         tracing::warn!(plugin, path, version, call, %failure, "plugin fails");
     }

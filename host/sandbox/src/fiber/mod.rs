@@ -128,6 +128,7 @@ impl Group {
     /// Counts a failure and says it.
     pub(crate) fn report(&self, failure: &Failure, path: &str, call: &'static str) {
         failure.count(&self.place.counts);
+        self.plugin.common.note_failure(path, failure);
         let plugin = self.plugin.name();
         tracing::warn!(plugin, path, call, %failure, "plugin fails");
     }
@@ -206,7 +207,9 @@ impl<E: Exports> Guest<E> {
         let life = &self.life;
         run(&mut self.store, Budget::new(TICK_CALL, wall), async |store| {
             let now = clock::Host::now(store.data_mut());
-            life.wasmtx_plugin_lifecycle().call_tick(store, now).await
+            let ticked = life.wasmtx_plugin_lifecycle().call_tick(&mut *store, now).await;
+            store.data_mut().settle_files().await;
+            ticked
         })
         .await?;
         // Ticks that were missed are not made up for.

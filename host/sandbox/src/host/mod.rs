@@ -25,12 +25,13 @@ use wasmtime::{
     Engine,
     component::{HasSelf, Linker},
 };
-use wasmtx_hub::Proof;
+use wasmtx_hub::{Event, Events, PathName, Proof};
 
 pub use self::kv::Kv;
 use crate::{
     bindings::{self, plugin},
     deadline::Overtime,
+    failure::Failure,
     limits::Meter,
     metrics::Place,
     services::{Control, HttpClient, Services, StorageGrant},
@@ -104,15 +105,37 @@ pub(crate) struct Common {
     pub(crate) name: Arc<str>,
     pub(crate) kv: Arc<kv::Store>,
     pub(crate) lines: log::Throttle,
+    /// Where it is noted what the plugin raises, and that it fails.
+    pub(crate) events: Events,
 }
 
 impl Common {
-    pub(crate) fn new(name: &str, kv: Arc<kv::Store>) -> Common {
+    pub(crate) fn new(name: &str, kv: Arc<kv::Store>, events: Events) -> Common {
         Common {
             name: name.into(),
             kv,
             lines: log::Throttle::default(),
+            events,
         }
+    }
+
+    /// Notes a failure on a path, if it has to do with one.
+    pub(crate) fn note_failure(&self, path: &str, failure: &Failure) {
+        self.events.emit(|| Event::PluginFailed {
+            path: PathName::new(path).ok(),
+            plugin: self.name.to_string(),
+            text: failure.to_string(),
+        });
+    }
+
+    /// Notes something else about the plugin, or that it says itself.
+    pub(crate) fn note(&self, path: &str, kind: &str, json: impl FnOnce() -> String) {
+        self.events.emit(|| Event::Other {
+            path: PathName::new(path).ok(),
+            plugin: Some(self.name.to_string()),
+            kind: kind.to_owned(),
+            json: json(),
+        });
     }
 }
 

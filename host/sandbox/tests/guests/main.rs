@@ -1,10 +1,13 @@
 //! The sandbox with real guests, as `make plugins` builds them: what a guest may do, what happens when it does something
 //! else, and how one takes the place of another.
 
+mod outside;
 mod support;
 
 mod auth;
+mod events;
 mod filter;
 mod hostile;
 mod load;
 mod swap;
+mod waiting;
