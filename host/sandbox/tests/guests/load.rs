@@ -60,8 +60,8 @@ fn a_component_must_have_a_role_and_a_life_cycle() {
 
 #[test]
 fn what_is_no_component_is_refused() {
-    assert!(refusal(b"").contains("whole component"));
-    assert!(refusal(b"plugins:\n  pass: {}\n").contains("whole component"));
+    assert!(refusal(b"").contains("no WebAssembly component"));
+    assert!(refusal(b"plugins:\n  pass: {}\n").contains("no WebAssembly component"));
     assert!(refused_text("(module)").contains("core module"));
     let whole = fs::read(guest("pass")).unwrap();
     for part in 1..8 {
