@@ -154,6 +154,13 @@ impl Receiver {
         rtcp::receiver_report(self.ssrc, block.as_ref(), cname)
     }
 
+    /// The request for a keyframe, with the report that goes before it; `None` while nothing has come from the source.
+    pub fn keyframe_request(&mut self, now: Instant, cname: &str) -> Option<Bytes> {
+        let source = self.reorder.ssrc()?;
+        let block = self.statistics.report_block(now);
+        Some(rtcp::picture_loss(self.ssrc, block.as_ref(), source, cname))
+    }
+
     /// What came in so far.
     pub fn counts(&self) -> Counts {
         let reorder = self.reorder.counts();

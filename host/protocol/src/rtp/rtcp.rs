@@ -1,4 +1,5 @@
-//! RTCP (RFC 3550 section 6): compound packets in, sender and receiver reports out, and NTP timestamps.
+//! RTCP (RFC 3550 section 6): compound packets in, sender and receiver reports out, and NTP timestamps. Of the feedback of
+//! RFC 4585, picture loss indications.
 #![deny(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,6 +22,9 @@ const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
 const SOURCE_DESCRIPTION: u8 = 202;
 const BYE: u8 = 203;
+const PAYLOAD_FEEDBACK: u8 = 206;
+/// The format of payload-specific feedback that asks for a keyframe (RFC 4585 section 6.3.1).
+const PICTURE_LOSS: u8 = 1;
 
 /// Seconds from 1900 (NTP) to 1970 (Unix).
 const NTP_EPOCH: u64 = 2_208_988_800;
@@ -103,6 +107,8 @@ pub enum Packet {
     ReceiverReport(u32, Vec<ReportBlock>),
     /// These sources leave.
     Bye(Vec<u32>),
+    /// A keyframe is needed: who needs it, of which source.
+    PictureLoss(u32, u32),
     /// A packet type without use here, source descriptions included.
     Other(u8),
 }
@@ -143,6 +149,7 @@ fn parse_one(cursor: &mut Cursor<'_>) -> Result<Packet, Error> {
         }
         RECEIVER_REPORT => Packet::ReceiverReport(body.u32()?, parse_blocks(&mut body, count)?),
         BYE => Packet::Bye((0..count).map(|_| body.u32()).collect::<Result<_, _>>()?),
+        PAYLOAD_FEEDBACK if first & 0x1f == PICTURE_LOSS => Packet::PictureLoss(body.u32()?, body.u32()?),
         other => Packet::Other(other),
     })
 }
@@ -203,6 +210,15 @@ pub fn receiver_report(ssrc: u32, block: Option<&ReportBlock>, cname: &str) -> B
         }
     }
     put_source_description(&mut compound, ssrc, cname);
+    compound.freeze()
+}
+
+/// A request for a keyframe of `source` (RFC 4585 section 6.3.1), behind a report of the one who asks.
+pub fn picture_loss(ssrc: u32, block: Option<&ReportBlock>, source: u32, cname: &str) -> Bytes {
+    let mut compound = BytesMut::from(receiver_report(ssrc, block, cname));
+    compound.put_slice(&[0x80 | PICTURE_LOSS, PAYLOAD_FEEDBACK, 0, 2]);
+    compound.put_u32(ssrc);
+    compound.put_u32(source);
     compound.freeze()
 }
 
@@ -274,6 +290,21 @@ mod tests {
     #[test]
     fn a_bye_names_its_source() {
         assert_eq!(parse(&bye(5, "host")).last(), Some(Ok(Packet::Bye(vec![5]))));
+    }
+
+    #[test]
+    fn a_picture_loss_names_who_asks_and_of_whom() {
+        let bytes = picture_loss(5, None, 6, "host");
+        assert_eq!(bytes.len() % 4, 0);
+        assert_eq!(parse(&bytes).last(), Some(Ok(Packet::PictureLoss(5, 6))));
+        for length in bytes.len() - 11..bytes.len() {
+            assert!(parse(&bytes[..length]).last().unwrap().is_err(), "{length} bytes");
+        }
+        // Another format of the same type, as a full intra request, is none.
+        let mut other = bytes.to_vec();
+        let at = other.len() - 12;
+        other[at] = 0x84;
+        assert_eq!(parse(&other).last(), Some(Ok(Packet::Other(206))));
     }
 
     #[test]
