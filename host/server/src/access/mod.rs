@@ -5,6 +5,7 @@
 //! before anything is hashed, which costs the guesser more than a pause would and holds no connection open.
 
 mod hashing;
+mod proven;
 mod throttle;
 mod users;
 
@@ -25,6 +26,7 @@ use wasmtx_hub::{self as hub, Access, Action, Decision, Denial, PathName, Permit
 
 use crate::config::{self, AuthFallback, AuthMethod, AuthStep, Config, Global};
 use hashing::Hashing;
+use proven::Proven;
 use throttle::Throttle;
 use users::Users;
 
@@ -57,6 +59,7 @@ pub struct Gate {
     plugins: Arc<dyn PluginAuth>,
     rules: ArcSwap<Rules>,
     hashing: Hashing,
+    proven: Proven,
     throttle: Mutex<Throttle>,
     decisions: [AtomicU64; Outcome::ALL.len()],
 }
@@ -178,6 +181,7 @@ impl Gate {
             plugins,
             rules: ArcSwap::from_pointee(Rules::new(config)),
             hashing: Hashing::new(),
+            proven: Proven::new(),
             throttle: Mutex::default(),
             decisions: Default::default(),
         }
@@ -223,9 +227,10 @@ impl Gate {
             // This version asks nobody else: closed rather than open.
             return Some(Decision::Deny(Denial::Later));
         }
-        match rules.users.check(access, open, &self.hashing).await {
+        match rules.users.check(access, open, &self.hashing, &self.proven).await {
             users::Verdict::Allowed(identity) => Some(Decision::Allow(Permit {
                 identity,
+                configured: true,
                 ..Permit::default()
             })),
             users::Verdict::Forbidden => Some(Decision::Deny(Denial::NotAllowed)),

@@ -116,6 +116,7 @@ async fn read(gate: &Gate, path: &str, proof: Shown) -> Decision {
 fn allowed(identity: Option<&str>) -> Decision {
     Decision::Allow(Permit {
         identity: identity.map(str::to_owned),
+        configured: true,
         ..Permit::default()
     })
 }
@@ -412,6 +413,31 @@ async fn loopback_and_trusted_proxies_are_never_blocked() {
         let right = access(Action::Read, "cam", address, basic("alice", "secret"));
         assert_eq!(gate.check(&right).await, allowed(Some("alice")), "{address}");
     }
+}
+
+#[tokio::test]
+async fn a_login_that_was_right_before_is_still_checked_against_the_file() {
+    let old = argon2("secret");
+    let gate = gate(&[&format!("alice {old} read cam -")]);
+    for _ in 0..2 {
+        assert_eq!(
+            read(&gate, "cam", basic("alice", "secret")).await,
+            allowed(Some("alice"))
+        );
+        assert_eq!(
+            read(&gate, "other", basic("alice", "secret")).await,
+            denied(Denial::NotAllowed)
+        );
+        assert_eq!(
+            read(&gate, "cam", basic("alice", "Secret")).await,
+            denied(Denial::Credentials)
+        );
+    }
+    gate.configure(&config(&[&format!("alice {} read cam -", argon2("other"))], ""));
+    assert_eq!(
+        read(&gate, "cam", basic("alice", "secret")).await,
+        denied(Denial::Credentials)
+    );
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use wasmtx_hub::{Access, Proof};
 use super::{
     hashing::{Hashing, memory_of},
     permission,
+    proven::Proven,
 };
 use crate::config::{Credential, Password, User};
 
@@ -37,7 +38,7 @@ impl Users {
     }
 
     /// Answers a question. `open` says whether the user `any` counts.
-    pub(super) async fn check(&self, access: &Access, open: bool, hashing: &Hashing) -> Verdict {
+    pub(super) async fn check(&self, access: &Access, open: bool, hashing: &Hashing, known: &Proven) -> Verdict {
         let proof = &*access.proof;
         let address = access.client.address.to_canonical();
         let mut here = Vec::new();
@@ -54,8 +55,9 @@ impl Users {
             .into_iter()
             .filter(|place| proves(proof, &self.all[*place]))
             .collect();
+        let slow = self.recognise(slow, proof, known, &mut proven);
         if !anybody && !proven.iter().any(|place| permits(&self.all[*place], access)) {
-            match self.prove_slowly(slow, proof, hashing).await {
+            match self.prove_slowly(slow, proof, hashing, known).await {
                 Some(more) => proven.extend(more),
                 None => return Verdict::Busy,
             }
@@ -70,39 +72,56 @@ impl Users {
         }
     }
 
+    /// Moves those of `places`, users with slow hashes, whom the proof fitted before to `proven`.
+    fn recognise(&self, places: Vec<usize>, proof: &dyn Proof, known: &Proven, proven: &mut Vec<usize>) -> Vec<usize> {
+        let (Some(user), Some(password)) = (proof.user(), proof.password()) else {
+            return places;
+        };
+        let is_known = |place: &usize| known.knows(&known.login(&self.all[*place], user, password));
+        let (recognised, others) = places.into_iter().partition::<Vec<_>, _>(is_known);
+        proven.extend(recognised);
+        others
+    }
+
     /// Those of `places`, users with slow hashes, whom the proof fits. `None` when too many hashes wait.
-    async fn prove_slowly(&self, places: Vec<usize>, proof: &dyn Proof, hashing: &Hashing) -> Option<Vec<usize>> {
+    async fn prove_slowly(
+        &self,
+        places: Vec<usize>,
+        proof: &dyn Proof,
+        hashing: &Hashing,
+        known: &Proven,
+    ) -> Option<Vec<usize>> {
         let (Some(user), Some(password)) = (proof.user(), proof.password()) else {
             return Some(Vec::new());
         };
         let Some(memory) = places.iter().map(|place| memory(&self.all[*place])).max() else {
             return Some(Vec::new());
         };
-        let (all, user, password) = (self.all.clone(), user.to_owned(), password.to_owned());
+        let (all, name, secret) = (self.all.clone(), user.to_owned(), password.to_owned());
         let work = move || {
             let mut hashed = false;
             let mut proven = Vec::new();
             for &place in &places {
-                let User {
-                    user: name,
-                    pass: Password(secret),
-                    ..
-                } = &all[place];
-                hashed |= name.is_slow();
-                if name.matches(&user) {
-                    hashed |= secret.is_slow();
-                    if fits(secret, &password) {
+                let User { user, pass, .. } = &all[place];
+                hashed |= user.is_slow();
+                if user.matches(&name) {
+                    hashed |= pass.0.is_slow();
+                    if fits(&pass.0, &secret) {
                         proven.push(place);
                     }
                 }
             }
             if !hashed && let Some(&first) = places.first() {
                 // For somebody unknown, what it takes for somebody known.
-                all[first].pass.0.matches(&password);
+                all[first].pass.0.matches(&secret);
             }
             proven
         };
-        hashing.run(memory, work).await
+        let proven = hashing.run(memory, work).await?;
+        for place in &proven {
+            known.remember(known.login(&self.all[*place], user, password));
+        }
+        Some(proven)
     }
 }
 
