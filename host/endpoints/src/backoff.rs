@@ -1,4 +1,4 @@
-//! The pause before a source is tried again: growing, capped, and never the same for two sources.
+//! The pause before something is tried again: growing, capped, and never the same for two.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// Counts failures.
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     failures: u32,
 }
 
 impl Backoff {
     /// The pause after one more failure. `random` is uniform in 0..1; the pause lies within a fifth of its mean.
-    pub(super) fn next(&mut self, random: f64) -> Duration {
+    pub(crate) fn next(&mut self, random: f64) -> Duration {
         let mean = FIRST.saturating_mul(1 << self.failures.min(6)).min(LONGEST);
         self.failures = self.failures.saturating_add(1);
         mean.mul_f64(0.8 + 0.4 * random.clamp(0.0, 1.0))
     }
 
     /// It worked.
-    pub(super) fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.failures = 0;
     }
 }

@@ -4,7 +4,9 @@
 //! that the server fetches itself, external commands, and what every listener shares: TLS, the clock.
 
 mod admission;
+mod backoff;
 pub mod bind;
+mod bitrate;
 mod clock;
 mod datagrams;
 mod guard;

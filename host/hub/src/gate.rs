@@ -91,6 +91,8 @@ pub struct Permit {
     pub max_bitrate: Option<u64>,
     /// Travel with the client to filters, sinks and events.
     pub tags: Vec<(String, String)>,
+    /// The users of the configuration decided: whoever holds the permit asks again when they change.
+    pub configured: bool,
 }
 
 /// Why not. Each protocol has its own code for it.

@@ -163,6 +163,11 @@ impl Hub {
         self.0.paths.lock().get(name).cloned()
     }
 
+    /// Asks the publisher of a path for a keyframe, as [`Path::request_keyframe`] does.
+    pub fn request_keyframe(&self, name: &PathName) -> bool {
+        self.path(name).is_some_and(|path| path.request_keyframe())
+    }
+
     /// Whether any entry of `paths` matches the name.
     pub fn is_configured(&self, name: &PathName) -> bool {
         self.0.rules.read().find(name).is_some()

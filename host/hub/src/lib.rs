@@ -19,6 +19,7 @@ mod publication;
 mod reader;
 mod ring;
 mod rules;
+mod seat;
 mod stage;
 #[cfg(test)]
 mod tests;
@@ -30,8 +31,9 @@ pub use lane::{Form, Lane};
 pub use name::{InvalidName, PathName};
 pub use path::{Counters, Path, PathConfig, PathStatus, ReaderStart, Role};
 pub use peer::{Client, Peer, Protocol};
-pub use publication::{CloseReason, News, Publication, Publisher, Replaced};
+pub use publication::{CloseReason, News, Publication, Publisher};
 pub use reader::{Drained, Reader};
 pub use ring::{Entry, Limits};
 pub use rules::{InvalidRule, Rule, Rules};
+pub use seat::{Notice, Notices};
 pub use stage::{Flow, Opening, Output, Refusal, Stage, Stages};

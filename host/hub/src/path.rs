@@ -18,7 +18,8 @@ use crate::{
     Client, CloseReason, Event, Events, Limits, Opening, PathName, Peer, Publication, PublishError, Publisher,
     ReadError, Reader, Rule, Stages,
     hub::Shared,
-    publication::{Seat, same_format, valid},
+    publication::{same_format, valid},
+    seat::Seat,
 };
 
 /// What holds on a path; the part of a path's configuration that the hub acts on.
@@ -249,6 +250,15 @@ impl Path {
         if let Some(seat) = &self.state.lock().seat {
             seat.take_away(reason);
         }
+    }
+
+    /// Asks the publisher for a keyframe. Answers whether there is a publisher, who may not be able to pass it on.
+    pub fn request_keyframe(&self) -> bool {
+        let state = self.state.lock();
+        if let Some(seat) = &state.seat {
+            seat.request_keyframe();
+        }
+        state.seat.is_some()
     }
 
     pub(crate) fn keeps_sender_clock(&self) -> bool {

@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -15,9 +15,10 @@ use tokio::sync::watch;
 use wasmtx_media::{Frame, TrackId, Tracks, WallClock};
 
 use crate::{
-    Client, Flow, Form, Lane, Limits, Opening, Output, PathName, Peer, Refusal, Stage,
+    Flow, Form, Lane, Limits, Notices, Opening, Output, PathName, Refusal, Stage,
     path::Path,
     ring::{Cursor, MAX_TRACKS, Ring, has_keyframes},
+    seat::Seat,
 };
 
 /// Readers for whose positions there is room from the start.
@@ -218,40 +219,6 @@ impl Publication {
     }
 }
 
-/// A publisher's place on a path: taken away when another publisher replaces it.
-#[derive(Debug)]
-pub(crate) struct Seat {
-    pub(crate) client: Option<Arc<Client>>,
-    pub(crate) peer: Peer,
-    /// The URL of a stream that the server fetches itself, without credentials.
-    pub(crate) source: Option<String>,
-    lost: AtomicBool,
-    reason: watch::Sender<Option<CloseReason>>,
-}
-
-impl Seat {
-    pub(crate) fn new(peer: Peer, client: Option<Arc<Client>>, source: Option<String>) -> Seat {
-        Seat {
-            client,
-            peer,
-            source,
-            lost: AtomicBool::new(false),
-            reason: watch::Sender::new(None),
-        }
-    }
-
-    fn is_lost(&self) -> bool {
-        self.lost.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn take_away(&self, reason: CloseReason) {
-        self.lost.store(true, Ordering::Release);
-        self.reason.send_modify(|current| {
-            current.get_or_insert(reason);
-        });
-    }
-}
-
 /// Tells when something was published, or the publication ended.
 #[derive(Debug)]
 pub struct News(watch::Receiver<u64>);
@@ -261,20 +228,6 @@ impl News {
     pub async fn wait(&mut self) {
         if self.0.changed().await.is_err() {
             std::future::pending().await
-        }
-    }
-}
-
-/// Tells when a publisher lost its path.
-#[derive(Debug)]
-pub struct Replaced(watch::Receiver<Option<CloseReason>>);
-
-impl Replaced {
-    /// Waits until the publisher must stop, and says why.
-    pub async fn wait(&mut self) -> CloseReason {
-        match self.0.wait_for(Option::is_some).await {
-            Ok(reason) => reason.unwrap_or(CloseReason::Other),
-            Err(_) => CloseReason::Ended,
         }
     }
 }
@@ -343,9 +296,9 @@ impl Publisher {
         &self.path
     }
 
-    /// A handle that tells when this publisher must stop.
-    pub fn replaced(&self) -> Replaced {
-        Replaced(self.seat.reason.subscribe())
+    /// A handle that tells what this publisher is asked to do.
+    pub fn notices(&self) -> Notices {
+        self.seat.notices()
     }
 
     /// Publishes one frame: through the stage, into the ring, to every reader. Never waits.
@@ -354,7 +307,7 @@ impl Publisher {
     /// The reason why this publisher must stop: it was replaced or kicked, or a stage closed the stream.
     pub fn push(&mut self, now: Instant, wall: WallClock, mut frame: Frame) -> Result<(), CloseReason> {
         if self.seat.is_lost() {
-            return Err(self.seat.reason.borrow().unwrap_or(CloseReason::Other));
+            return Err(self.seat.reason().unwrap_or(CloseReason::Other));
         }
         if self.path.stages_changed() != self.stages_seen {
             self.restage(now)?;
@@ -456,7 +409,9 @@ impl Publisher {
         }
         self.opening.tracks = tracks;
         let shown = match &mut self.stage {
-            Some(stage) => stage.open(now, &self.opening)?,
+            Some(stage) => stage.open(now, &self.opening).inspect_err(|refusal| {
+                self.path.note_closed_by_stage(refusal.to_string());
+            })?,
             None => self.opening.tracks.clone(),
         };
         self.show(shown);
@@ -499,7 +454,7 @@ impl Drop for Publisher {
     fn drop(&mut self) {
         // A publisher dropped without a word is one whose task ended: the reason is not known here, and the time of its
         // last frame stands for now.
-        let reason = self.seat.reason.borrow().unwrap_or(CloseReason::Failed);
+        let reason = self.seat.reason().unwrap_or(CloseReason::Failed);
         let last = self.publication.last_push().unwrap_or(self.path.created);
         self.end(last, reason);
     }

@@ -163,7 +163,7 @@ async fn a_newcomer_with_the_same_tracks_takes_over_at_a_keyframe_and_readers_st
         first.push(house.now, WallClock(1), frame(93_000, false)),
         Err(CloseReason::Replaced)
     );
-    assert_eq!(first.replaced().wait().await, CloseReason::Replaced);
+    assert_eq!(first.notices().next().await, Notice::Stop(CloseReason::Replaced));
     drop(first);
     second.push(house.now, WallClock(1), frame(5, false)).unwrap();
     second.push(house.now, WallClock(1), frame(10, true)).unwrap();
@@ -679,4 +679,19 @@ async fn who_comes_late_hears_of_every_path_once() {
     assert_eq!(born().as_deref(), Ok("cam1"));
     assert_eq!(born().as_deref(), Ok("cam2"));
     assert!(born().is_err());
+}
+
+#[tokio::test]
+async fn a_publisher_is_told_once_of_many_who_want_a_keyframe_and_then_to_stop() {
+    let house = House::new(&[("all_others", open())]);
+    assert!(!house.hub.request_keyframe(&name("cam1")), "nobody publishes");
+    let publisher = house.publish("cam1").unwrap();
+    let mut notices = publisher.notices();
+    assert!(house.hub.request_keyframe(&name("cam1")));
+    assert!(house.hub.request_keyframe(&name("cam1")));
+    assert_eq!(notices.next().await, Notice::Keyframe);
+    house.hub.request_keyframe(&name("cam1"));
+    publisher.path().kick_publisher(CloseReason::Kicked);
+    assert_eq!(notices.next().await, Notice::Stop(CloseReason::Kicked));
+    assert_eq!(notices.next().await, Notice::Stop(CloseReason::Kicked));
 }

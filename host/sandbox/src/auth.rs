@@ -136,5 +136,6 @@ fn decision(answer: wit::Decision) -> Result<Option<Decision>, Failure> {
             .take(TAGS)
             .map(|(name, value)| (text(name), text(value)))
             .collect(),
+        configured: false,
     })))
 }

@@ -153,6 +153,7 @@ impl Server {
         self.in_force.replace(force);
         self.hub.configure(Instant::now(), rules);
         self.keeper.reload();
+        self.sessions.rules_changed();
         if let Some(watch) = &self.watch {
             // Plugins that are new may lie where nothing was watched so far.
             watch.refresh();

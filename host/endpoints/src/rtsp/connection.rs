@@ -1,6 +1,8 @@
 //! One RTSP connection: the loop that owns the socket. What the machine asks is decided in `decisions`.
 
 mod decisions;
+mod end;
+mod permission;
 
 use std::{
     io,
@@ -10,37 +12,27 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use uuid::Uuid;
-use wasmtx_hub::{self as hub, Action, Client, CloseReason, PathName, Publication};
-use wasmtx_protocol::rtsp::server::{self, Event, Output, Reason};
+use wasmtx_hub::{self as hub, Client, CloseReason, Decision, Publication};
+use wasmtx_protocol::rtsp::server::{self, Event, Output};
 
 use super::{
     crew::{Hand, Membership, Over},
     play::{Playing, Way, Ways, send_rtcp},
     ports::{Address, Datagram, Inbox},
     record::{Announced, Recording},
-    registry::{Conn, Listed, Session, State, Traffic},
+    registry::{Conn, Listed, Orders, Session, State, Traffic},
     server::Shared,
     stream::{Io, Outgoing, Stream},
     wire::RtpForm,
 };
 use crate::{admission::Slot, wall_clock};
+pub(super) use end::End;
+use permission::Permission;
 
 /// Time between two receiver reports of a media.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
-
-/// Why a connection is over.
-pub(super) enum End {
-    /// The socket is gone.
-    Socket(io::Error),
-    /// The peer closed its side.
-    Hangup,
-    /// The machine closes.
-    Machine(Reason),
-    /// The stream is over, or the server or the operator ends the session.
-    Stream(CloseReason),
-}
 
 /// Everything about a connection that is not its socket.
 struct Driver {
@@ -52,8 +44,9 @@ struct Driver {
     machine: server::Connection,
     conn: Listed<Conn>,
     session: Option<Listed<Session>>,
-    kick: Arc<Notify>,
-    allowed: Option<Allowed>,
+    orders: Arc<Orders>,
+    /// What the gate last said; once there is a session, what it said to that.
+    permission: Option<Permission>,
     /// Whom the gate let in, until the session ends.
     client: Option<Arc<Client>>,
     announced: Option<Announced>,
@@ -71,16 +64,6 @@ struct Driver {
     inbox: Option<(Address, Inbox)>,
 }
 
-/// What the gate said, for as long as the connection asks the same.
-struct Allowed {
-    action: Action,
-    asked: String,
-    query: String,
-    client: Arc<Client>,
-    path: PathName,
-    until: Option<Instant>,
-}
-
 pub(super) async fn serve(
     shared: Arc<Shared>,
     mut stream: Stream,
@@ -88,9 +71,8 @@ pub(super) async fn serve(
     [local, remote]: [SocketAddr; 2],
     encrypted: bool,
     stop: watch::Receiver<bool>,
-) -> End {
+) {
     let now = Instant::now();
-    let kick = Arc::new(Notify::new());
     let conn = Conn {
         id: Uuid::new_v4(),
         created: wall_clock(),
@@ -104,8 +86,8 @@ pub(super) async fn serve(
         machine: server::Connection::new(now, shared.machine_config(remote.ip())),
         conn: shared.registry.add_conn(conn),
         session: None,
-        kick: kick.clone(),
-        allowed: None,
+        orders: Arc::default(),
+        permission: None,
         client: None,
         announced: None,
         publication: None,
@@ -124,15 +106,15 @@ pub(super) async fn serve(
         local,
     };
     tracing::info!(conn = %driver.conn.id, %remote, "[RTSP] connection opened");
-    let end = driver.run(&mut stream, &kick, stop).await;
-    driver.finish(&end);
-    end
+    let end = driver.run(&mut stream, stop).await;
+    driver.finish(end);
 }
 
 impl Driver {
-    async fn run(&mut self, stream: &mut Stream, kick: &Notify, mut stop: watch::Receiver<bool>) -> End {
-        let kicked = kick.notified();
-        tokio::pin!(kicked);
+    async fn run(&mut self, stream: &mut Stream, mut stop: watch::Receiver<bool>) -> End {
+        let orders = self.orders.clone();
+        let bell = orders.bell().notified();
+        tokio::pin!(bell);
         let timer = tokio::time::sleep_until(Instant::now().into());
         tokio::pin!(timer);
         let mut input = BytesMut::new();
@@ -148,6 +130,10 @@ impl Driver {
                 }
             };
             let now = Instant::now();
+            // Not left to the end of the wait: a publisher that always has something to say would never get there.
+            if let Err(end) = self.obey(now) {
+                return end;
+            }
             if let Some(crew) = &self.crew {
                 if !outgoing.is_empty() {
                     crew.answer(outgoing.take());
@@ -187,8 +173,8 @@ impl Driver {
             }
             let stall = stalled_since.map(|since| since + self.shared.write_timeout);
             let recording = self.recording.as_ref().and_then(Recording::deadline);
-            let expiry = self.allowed.as_ref().and_then(|allowed| allowed.until);
-            let deadline = [stall, recording, expiry]
+            let permission = self.permission.as_ref().and_then(Permission::deadline);
+            let deadline = [stall, recording, permission]
                 .into_iter()
                 .flatten()
                 .fold(machine_deadline, Instant::min);
@@ -203,6 +189,11 @@ impl Driver {
             let may_go = self.playing.is_none() && self.crew.is_none();
             tokio::select! {
                 biased;
+                decision = answered(&mut self.permission) => {
+                    if let Err(end) = self.take_answer(&decision) {
+                        return end;
+                    }
+                }
                 io = stream.ready(&mut input, may_ask, media, &mut outgoing) => match io {
                     Ok(Io::Read(0)) => return End::Hangup,
                     Ok(Io::Read(len)) => {
@@ -238,23 +229,51 @@ impl Driver {
                         return end;
                     }
                 }
-                reason = replaced(&mut self.recording) => return End::Stream(reason),
-                () = &mut kicked => return End::Stream(CloseReason::Kicked),
+                notice = notice(&mut self.recording) => {
+                    if let Some(reason) = notice {
+                        return End::Stream(reason);
+                    }
+                }
+                () = &mut bell => bell.set(orders.bell().notified()),
                 () = stopping(&mut stop), if may_go => return End::Stream(CloseReason::Shutdown),
                 () = &mut timer => {
                     let now = Instant::now();
-                    if expiry.is_some_and(|expiry| now >= expiry) {
-                        return End::Stream(CloseReason::Expired);
-                    }
                     self.machine.handle_timeout(now);
                     if let Some(recording) = &mut self.recording
-                        && let Err(reason) = recording.handle_timeout(now)
+                        && let Err(end) = recording.handle_timeout(now)
                     {
-                        return End::Stream(reason);
+                        return end;
                     }
                 }
             }
         }
+    }
+
+    /// Does what others say: the operator, a plugin, the gate.
+    fn obey(&mut self, now: Instant) -> Result<(), End> {
+        if let Some(why) = self.orders.kicked() {
+            return Err(End::Kicked(why.to_owned()));
+        }
+        let rules = self.shared.registry.rules();
+        self.permission.as_mut().map_or(Ok(()), |permission| {
+            permission
+                .handle_time(now, rules, &self.shared.gate)
+                .map_err(End::Stream)
+        })
+    }
+
+    /// The gate was asked again, and answered.
+    fn take_answer(&mut self, decision: &Decision) -> Result<(), End> {
+        let now = Instant::now();
+        if let Some(permission) = &mut self.permission {
+            permission
+                .handle_answer(now, decision, rand::random())
+                .map_err(End::Stream)?;
+            if let Some(recording) = &mut self.recording {
+                recording.limit(now, permission.max_bitrate());
+            }
+        }
+        Ok(())
     }
 
     /// Lets a crew write for a reader whose medias all travel inside an unencrypted connection.
@@ -355,7 +374,7 @@ impl Driver {
 
     fn handle_packet(&mut self, now: Instant, media: usize, rtcp: bool, data: &Bytes) -> Result<(), End> {
         if let Some(recording) = &mut self.recording {
-            return recording.handle(now, media, rtcp, data).map_err(End::Stream);
+            return recording.handle(now, media, rtcp, data);
         }
         if let (true, Some(session)) = (rtcp, &self.session) {
             count_reports(&session.traffic, data, media, &mut self.reported_lost);
@@ -363,17 +382,18 @@ impl Driver {
         Ok(())
     }
 
-    /// Receiver reports to a publisher, and the counters that go with them.
+    /// Receiver reports and requests to a publisher, and the counters that go with them.
     async fn report(&mut self, now: Instant, outgoing: &mut Outgoing) -> io::Result<()> {
         let (Some(recording), Some(session)) = (&mut self.recording, &self.session) else {
             return Ok(());
         };
         recording.count(&session.traffic);
-        if now < self.next_report {
-            return Ok(());
+        let mut packets = recording.keyframe_requests(now);
+        if now >= self.next_report {
+            self.next_report = now + REPORT_EVERY;
+            packets.extend(recording.reports(now));
         }
-        self.next_report = now + REPORT_EVERY;
-        for (media, report) in recording.reports(now) {
+        for (media, report) in packets {
             if let Some(Some(way)) = self.ways.get(media) {
                 session.traffic.outbound_rtcp_packets.add(1);
                 send_rtcp(way, report, outgoing).await?;
@@ -410,33 +430,28 @@ impl Driver {
         }
     }
 
-    fn finish(&mut self, end: &End) {
+    fn finish(&mut self, end: End) {
         let path = self
-            .allowed
+            .permission
             .as_ref()
-            .map(|allowed| allowed.path.to_string())
-            .unwrap_or_default();
-        let (reason, code, why) = match end {
-            // Players that quit leave bytes unread: their system resets the connection.
-            End::Socket(error) if self.recording.is_none() && error.kind() == io::ErrorKind::ConnectionReset => {
-                (CloseReason::Ended, "hangup", "closed by the client".to_owned())
+            .map_or("", |permission| permission.path().as_str());
+        let end = if self.recording.is_some() { end } else { end.of_reader() };
+        let stage = self.recording.as_ref().and_then(Recording::closed_by_stage);
+        let (reason, code) = (end.reason(), end.code());
+        if let Some(label) = end.blame() {
+            self.shared.registry.count_refused(label);
+        }
+        let (conn, remote) = (self.conn.id, self.remote);
+        let is_hostile = end.is_hostile() && self.shared.may_log(remote.ip(), code);
+        match (&end, stage) {
+            (End::Stream(CloseReason::Kicked), Some(stage)) => {
+                tracing::warn!(%conn, path, code, "[RTSP] connection closed: {stage}");
             }
-            End::Socket(error) => (CloseReason::Failed, "socket", error.to_string()),
-            End::Hangup => (CloseReason::Ended, "hangup", "closed by the client".to_owned()),
-            End::Machine(reason) => (CloseReason::Timeout, self.shared.blame(reason), reason.to_string()),
-            End::Stream(reason) => (*reason, "stream", reason.to_string()),
-        };
+            _ if is_hostile => tracing::warn!(%conn, %remote, path, code, "[RTSP] connection closed: {end}"),
+            _ => tracing::info!(%conn, path, code, "[RTSP] connection closed: {end}"),
+        }
         self.stop(reason);
         self.part(reason);
-        let conn = self.conn.id;
-        match end {
-            End::Machine(Reason::Malformed(_) | Reason::Pipeline | Reason::UnknownChannels)
-                if self.shared.may_log(self.remote.ip(), code) =>
-            {
-                tracing::warn!(%conn, remote = %self.remote, path, code, "[RTSP] connection closed: {why}");
-            }
-            _ => tracing::info!(%conn, path, code, "[RTSP] connection closed: {why}"),
-        }
     }
 }
 
@@ -494,9 +509,18 @@ async fn stopping(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-async fn replaced(recording: &mut Option<Recording>) -> CloseReason {
+/// Resolves when the publisher is told something; never without one.
+async fn notice(recording: &mut Option<Recording>) -> Option<CloseReason> {
     match recording {
-        Some(recording) => recording.replaced().await,
+        Some(recording) => recording.notice().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Resolves when the gate, asked again, has answered.
+async fn answered(permission: &mut Option<Permission>) -> Decision {
+    match permission {
+        Some(permission) => permission.answer().await,
         None => std::future::pending().await,
     }
 }

@@ -1,17 +1,25 @@
 //! The publishing side of a session: packets in, frames into the hub.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
-use wasmtx_hub::{CloseReason, Publisher, Replaced};
-use wasmtx_media::{Codec, Track, TrackId, Tracks};
+use wasmtx_hub::{CloseReason, Notice, Notices, Publisher};
+use wasmtx_media::{Codec, Kind, Track, TrackId, Tracks};
 use wasmtx_protocol::{
     rtp::{Delivery, Format, Received, Receiver, Timeline},
     rtsp::sdp,
 };
 
-use super::registry::Traffic;
-use crate::wall_clock;
+use super::{connection::End, registry::Traffic};
+use crate::{bitrate::Cap, wall_clock};
+
+/// Publishers are asked for a keyframe once in this time: encoders take a while, and each one costs bits.
+const KEYFRAME_EVERY: Duration = Duration::from_secs(1);
+/// What publishers know this server by, in RTCP.
+const CNAME: &str = "wasmtx";
 
 /// The medias of an announcement that can be received, and what they become.
 pub(super) struct Announced {
@@ -54,15 +62,20 @@ impl Announced {
 /// A publication fed by RTP.
 pub(super) struct Recording {
     publisher: Publisher,
-    replaced: Replaced,
+    notices: Notices,
     /// By the number of the media.
     receivers: Vec<Option<Receiver>>,
     timeline: Timeline,
     received: Vec<Received>,
+    cap: Option<Cap>,
+    /// When the publisher may be asked for a keyframe again.
+    next_request: Instant,
+    wants_keyframe: bool,
 }
 
 impl Recording {
     pub(super) fn new(
+        now: Instant,
         publisher: Publisher,
         announced: &Announced,
         set_up: &[usize],
@@ -74,21 +87,49 @@ impl Recording {
             Some(Receiver::new(&media.format, media.track.clone(), delivery, ssrc()))
         });
         Recording {
-            replaced: publisher.replaced(),
+            notices: publisher.notices(),
             publisher,
             receivers: receivers.collect(),
             timeline: Timeline::default(),
             received: Vec::new(),
+            cap: None,
+            next_request: now,
+            wants_keyframe: false,
         }
     }
 
-    /// Waits until this publisher must stop. Cancel safe.
-    pub(super) async fn replaced(&mut self) -> CloseReason {
-        self.replaced.wait().await
+    /// What may be sent from now on, in bits per second.
+    pub(super) fn limit(&mut self, now: Instant, max_bitrate: Option<u64>) {
+        match (&mut self.cap, max_bitrate) {
+            (Some(cap), Some(rate)) => cap.set_rate(rate),
+            (cap, rate) => *cap = rate.map(|rate| Cap::new(now, rate)),
+        }
+    }
+
+    /// Waits until this publisher must stop, and meanwhile notes who wants a keyframe. Cancel safe; comes back when there
+    /// is a keyframe to be asked for.
+    pub(super) async fn notice(&mut self) -> Option<CloseReason> {
+        match self.notices.next().await {
+            Notice::Stop(reason) => Some(reason),
+            Notice::Keyframe => {
+                self.wants_keyframe = true;
+                None
+            }
+        }
+    }
+
+    /// The stage that closed the stream, and its words.
+    pub(super) fn closed_by_stage(&self) -> Option<String> {
+        self.publisher.path().closed_by_stage()
     }
 
     /// Takes an RTP or RTCP packet of one media.
-    pub(super) fn handle(&mut self, now: Instant, media: usize, rtcp: bool, data: &Bytes) -> Result<(), CloseReason> {
+    pub(super) fn handle(&mut self, now: Instant, media: usize, rtcp: bool, data: &Bytes) -> Result<(), End> {
+        if let Some(cap) = &mut self.cap
+            && !cap.admits(now, data.len())
+        {
+            return Err(End::Bitrate(cap.rate()));
+        }
         let Some(Some(receiver)) = self.receivers.get_mut(media) else {
             return Ok(());
         };
@@ -100,19 +141,21 @@ impl Recording {
         self.publish(now)
     }
 
-    /// When a packet that did not come is given up.
+    /// When a packet that did not come is given up, or a keyframe asked for.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.receivers.iter().flatten().filter_map(Receiver::poll_timeout).min()
+        let request = self.wants_keyframe.then_some(self.next_request);
+        let packets = self.receivers.iter().flatten().filter_map(Receiver::poll_timeout);
+        packets.chain(request).min()
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), CloseReason> {
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), End> {
         for receiver in self.receivers.iter_mut().flatten() {
             receiver.handle_timeout(now, &mut self.timeline, &mut self.received);
         }
         self.publish(now)
     }
 
-    fn publish(&mut self, now: Instant) -> Result<(), CloseReason> {
+    fn publish(&mut self, now: Instant) -> Result<(), End> {
         let mut received = std::mem::take(&mut self.received);
         let outcome = received.drain(..).try_for_each(|Received { frame, codec }| {
             if let Some(codec) = codec {
@@ -121,7 +164,7 @@ impl Recording {
             self.publisher.push(now, wall_clock(), frame)
         });
         self.received = received;
-        outcome
+        outcome.map_err(End::Stream)
     }
 
     fn change_codec(&mut self, now: Instant, id: TrackId, codec: Codec) -> Result<(), CloseReason> {
@@ -139,17 +182,29 @@ impl Recording {
         });
         self.publisher
             .set_tracks(now, tracks.collect::<Arc<[Track]>>())
-            .map_err(|refusal| {
-                tracing::warn!(path = %self.publisher.path().name, "{refusal}");
-                CloseReason::Kicked
-            })
+            .map_err(|_| CloseReason::Kicked)
     }
 
     /// Receiver reports, one per media that has something to say.
     pub(super) fn reports(&mut self, now: Instant) -> Vec<(usize, Bytes)> {
         let receivers = self.receivers.iter_mut().enumerate();
         receivers
-            .filter_map(|(media, receiver)| Some((media, receiver.as_mut()?.report(now, "wasmtx"))))
+            .filter_map(|(media, receiver)| Some((media, receiver.as_mut()?.report(now, CNAME))))
+            .collect()
+    }
+
+    /// Requests for a keyframe, one per video that has begun, when somebody wants one and the last is long enough ago.
+    pub(super) fn keyframe_requests(&mut self, now: Instant) -> Vec<(usize, Bytes)> {
+        if !self.wants_keyframe || now < self.next_request {
+            return Vec::new();
+        }
+        self.wants_keyframe = false;
+        self.next_request = now + KEYFRAME_EVERY;
+        let receivers = self.receivers.iter_mut().enumerate();
+        let videos = receivers.filter_map(|(media, receiver)| Some((media, receiver.as_mut()?)));
+        videos
+            .filter(|(_, receiver)| receiver.track().kind == Kind::Video)
+            .filter_map(|(media, receiver)| Some((media, receiver.keyframe_request(now, CNAME)?)))
             .collect()
     }
 

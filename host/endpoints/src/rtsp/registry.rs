@@ -1,12 +1,13 @@
-//! Every RTSP connection and session there is, for the API and the metrics.
+//! Every RTSP connection and session there is: for the API and the metrics, and to tell them something.
 
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use parking_lot::{Mutex, RwLock};
@@ -121,9 +122,39 @@ pub struct Session {
     pub details: Mutex<Details>,
     /// What flowed.
     pub traffic: Traffic,
-    /// Notified to end the session.
-    pub(crate) kick: Arc<Notify>,
+    /// What its connection is told.
+    pub(super) orders: Arc<Orders>,
 }
+
+/// What a connection is told from elsewhere.
+#[derive(Debug, Default)]
+pub(super) struct Orders {
+    /// Why the connection must end.
+    kicked: OnceLock<String>,
+    bell: Notify,
+}
+
+impl Orders {
+    /// Why the connection must end.
+    pub(super) fn kicked(&self) -> Option<&str> {
+        self.kicked.get().map(String::as_str)
+    }
+
+    /// Wakes the connection, that it looks around.
+    pub(super) fn bell(&self) -> &Notify {
+        &self.bell
+    }
+}
+
+/// Letters of the reason for a kick.
+const MAX_REASON: usize = 200;
+/// Between two groups of sessions that are told of changed rules: they ask the gate one after the other, within
+/// [`RULES_STEPS`] of these.
+const RULES_STEP: Duration = Duration::from_millis(20);
+/// Groups that all sessions are told in.
+const RULES_STEPS: usize = 25;
+/// The smallest of those groups.
+const RULES_GROUP: usize = 64;
 
 /// All connections and sessions of the RTSP and RTSPS servers. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -134,6 +165,8 @@ struct Tables {
     conns: RwLock<BTreeMap<Uuid, Arc<Conn>>>,
     sessions: RwLock<BTreeMap<Uuid, Arc<Session>>>,
     refused: Mutex<BTreeMap<&'static str, u64>>,
+    /// Counts the changes of the configuration's users.
+    rules: AtomicU64,
 }
 
 impl Registry {
@@ -163,19 +196,34 @@ impl Registry {
         sessions
     }
 
-    /// Ends a session; `false` when there is none with this id on that server.
-    pub fn kick(&self, encrypted: bool, id: Uuid) -> bool {
-        let session = self
-            .0
-            .sessions
-            .read()
-            .get(&id)
-            .filter(|session| session.encrypted == encrypted)
-            .cloned();
+    /// Ends a session, whether it reads or publishes; `false` when there is none with this id. `why` goes to the log.
+    pub fn kick(&self, id: Uuid, why: &str) -> bool {
+        let session = self.0.sessions.read().get(&id).cloned();
         session.is_some_and(|session| {
-            session.kick.notify_one();
+            let why = why.chars().filter(|c| !c.is_control()).take(MAX_REASON).collect();
+            // The first reason stands.
+            let _ = session.orders.kicked.set(why);
+            session.orders.bell.notify_one();
             true
         })
+    }
+
+    /// The users of the configuration changed: every session that they let in asks the gate again, within a second. Needs
+    /// a tokio runtime.
+    pub fn rules_changed(&self) {
+        self.0.rules.fetch_add(1, Ordering::Release);
+        let sessions: Vec<_> = self.0.sessions.read().values().cloned().collect();
+        tokio::spawn(async move {
+            for group in sessions.chunks(RULES_GROUP.max(sessions.len().div_ceil(RULES_STEPS))) {
+                group.iter().for_each(|session| session.orders.bell.notify_one());
+                tokio::time::sleep(RULES_STEP).await;
+            }
+        });
+    }
+
+    /// Counts the changes of the configuration's users.
+    pub(super) fn rules(&self) -> u64 {
+        self.0.rules.load(Ordering::Acquire)
     }
 
     /// How many connections were closed for each reason that is the client's fault, since the start.

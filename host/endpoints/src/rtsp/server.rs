@@ -18,15 +18,10 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use wasmtx_hub::{Gate, Hub};
 use wasmtx_protocol::rtsp::{
     auth::{Offers, Scheme},
-    server::{Config as MachineConfig, Reason},
+    server::Config as MachineConfig,
 };
 
-use super::{
-    connection::{self, End},
-    ports::Ports,
-    registry::Registry,
-    stream::Stream,
-};
+use super::{connection, ports::Ports, registry::Registry, stream::Stream};
 use crate::{
     admission::{Admission, Bounds, Slot},
     bind::{self, BindError},
@@ -122,22 +117,6 @@ impl Shared {
     /// The session type of the API.
     pub(super) fn kind(&self, encrypted: bool) -> &'static str {
         if encrypted { "rtspsSession" } else { "rtspSession" }
-    }
-
-    /// Counts a connection that the machine closed, and names the reason for the log and the metric.
-    pub(super) fn blame(&self, reason: &Reason) -> &'static str {
-        let label = match reason {
-            Reason::Malformed(_) => "malformed",
-            Reason::FirstRequest => "first-request-timeout",
-            Reason::SlowRequest => "slow-request",
-            Reason::Idle => "idle",
-            Reason::NoMedia => "no-media",
-            Reason::Pipeline => "pipeline",
-            Reason::UnknownChannels => "unknown-channels",
-            _ => return "asked",
-        };
-        self.registry.count_refused(label);
-        label
     }
 
     /// Whether a complaint about an address is due.
@@ -316,7 +295,7 @@ async fn serve(
             }
         },
     };
-    let _: End = connection::serve(shared, stream, slot, [local, remote], encrypted, stop).await;
+    connection::serve(shared, stream, slot, [local, remote], encrypted, stop).await;
 }
 
 async fn handshake(

@@ -3,7 +3,6 @@
 //! A source belongs to a path and lives as long as its [`Pull`]: it connects, publishes, and after a failure tries again
 //! with a growing pause. The other side is trusted no more than a client is.
 
-mod backoff;
 mod rtsp;
 mod target;
 mod tunnel;
@@ -19,9 +18,10 @@ use tracing::{debug, info, warn};
 use uuid::Uuid;
 use wasmtx_hub::{CloseReason, Hub, Path, PublishError, Publisher};
 
-use backoff::Backoff;
 pub use target::InvalidTarget;
 use target::Target;
+
+use crate::backoff::Backoff;
 
 /// Sources that are connecting at once, unless the configuration says otherwise.
 pub const STARTING: usize = 64;

@@ -126,7 +126,7 @@ pub(super) async fn kick(State(view): Shared, Path((kind, id)): Path<(String, St
         return Err(not_found());
     }
     let id = parse_id(&id)?;
-    if !view.rtsp.kick(kind.encrypted, id) {
+    if session(&view, kind, id).is_none() || !view.rtsp.kick(id, "through the API") {
         return Err(kind.missing());
     }
     tracing::info!(session = %id, "kicked through the API");

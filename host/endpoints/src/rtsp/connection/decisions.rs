@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use uuid::Uuid;
 use wasmtx_hub::{
-    Access, Action, Client, CloseReason, Decision, Denial, Event, PathName, Peer, Permit, Proof, Protocol, Publication,
+    Access, Action, Client, CloseReason, Decision, Denial, Event, PathName, Peer, Proof, Protocol, Publication,
     ReadError,
 };
 use wasmtx_protocol::{
@@ -24,7 +24,8 @@ use super::{
         registry::{Details, Session, State, Traffic},
         wire::RtpForm,
     },
-    Allowed, Driver,
+    Driver,
+    permission::{Permission, Question},
 };
 use crate::wall_clock;
 
@@ -38,24 +39,30 @@ enum Answer {
 impl Driver {
     /// Asks the gate, unless it has answered the same question on this connection.
     async fn allow(&mut self, action: Action, ask: Ask) -> Result<PathName, Answer> {
-        let same =
-            |allowed: &&Allowed| allowed.action == action && allowed.asked == ask.path && allowed.query == ask.query;
-        if let Some(allowed) = self.allowed.as_ref().filter(same) {
-            return Ok(allowed.path.clone());
+        let question = Question {
+            action,
+            path: ask.path,
+            query: ask.query,
+        };
+        // Read before the gate is asked: what changes meanwhile makes it be asked again.
+        let rules = self.shared.registry.rules();
+        let answered = |permission: &&Permission| permission.answers(&question, rules);
+        if let Some(permission) = self.permission.as_ref().filter(answered) {
+            return Ok(permission.path().clone());
         }
-        let path = PathName::new(&ask.path).map_err(|_| Answer::Reject(Status::NOT_FOUND))?;
+        let path = PathName::new(&question.path).map_err(|_| Answer::Reject(Status::NOT_FOUND))?;
         let client = Arc::new(Client {
             id: self.client.as_ref().map_or_else(Uuid::new_v4, |known| known.id),
             protocol: Protocol::Rtsp,
             address: self.remote.ip(),
             agent: ask.user_agent,
-            query: ask.query.clone(),
+            query: question.query.clone(),
             identity: None,
             tags: Vec::new(),
             extra: vec![("port".to_owned(), self.remote.port().to_string())],
         });
-        let proof = RtspProof::new(ask.credentials, &ask.query);
-        let access = Access {
+        let proof = RtspProof::new(ask.credentials, &question.query);
+        let mut access = Access {
             action,
             path: Some(path.clone()),
             client: client.clone(),
@@ -81,36 +88,19 @@ impl Driver {
             }
         };
         self.slot.welcome();
-        let Permit {
-            identity,
-            lasts,
-            path: rewritten,
-            tags,
-            ..
-        } = permit;
-        let mut client = Arc::unwrap_or_clone(client);
-        client.identity = identity;
-        client.tags = tags;
-        let client = Arc::new(client);
-        let mut until = lasts.and_then(|lasts| Instant::now().checked_add(lasts));
+        let path = permit.path.clone().unwrap_or(path);
         if self.session.is_some() {
             // A further question on the way (another path's DESCRIBE) makes the session neither longer nor another's.
-            until = until
-                .into_iter()
-                .chain(self.allowed.as_ref().and_then(|allowed| allowed.until))
-                .min();
-        } else {
-            self.meet(&client);
+            return Ok(path);
         }
-        let path = rewritten.unwrap_or(path);
-        self.allowed = Some(Allowed {
-            action,
-            asked: ask.path,
-            query: ask.query,
-            client,
-            path: path.clone(),
-            until,
+        access.client = Arc::new(Client {
+            identity: permit.identity.clone(),
+            tags: permit.tags.clone(),
+            ..Arc::unwrap_or_clone(client)
         });
+        self.meet(&access.client);
+        let permission = Permission::new(Instant::now(), question, access, &permit, path.clone(), rules);
+        self.permission = Some(permission);
         Ok(path)
     }
 
@@ -297,7 +287,8 @@ impl Driver {
     }
 
     pub(super) fn record(&mut self) {
-        let (Some(announced), Some(allowed), Some(session)) = (&self.announced, &self.allowed, &self.session) else {
+        let (Some(announced), Some(permission), Some(session)) = (&self.announced, &self.permission, &self.session)
+        else {
             return self.answer(Answer::Reject(Status::METHOD_NOT_VALID_IN_THIS_STATE));
         };
         let set_up: Vec<usize> = (0..self.ways.len())
@@ -313,7 +304,7 @@ impl Driver {
         match self.shared.hub.publish(
             now,
             wall_clock(),
-            &allowed.path,
+            permission.path(),
             peer,
             self.client.clone(),
             None,
@@ -326,13 +317,15 @@ impl Driver {
                 } else {
                     Delivery::Ordered
                 };
-                tracing::info!(conn = %self.conn.id, path = %allowed.path, session = %session.id, tracks = codecs.join(", "), "[RTSP] session is publishing");
-                self.recording = Some(Recording::new(publisher, announced, &set_up, delivery, rand::random));
+                tracing::info!(conn = %self.conn.id, path = %permission.path(), session = %session.id, tracks = codecs.join(", "), "[RTSP] session is publishing");
+                let mut recording = Recording::new(now, publisher, announced, &set_up, delivery, rand::random);
+                recording.limit(now, permission.max_bitrate());
+                self.recording = Some(recording);
                 self.machine.accept_record();
                 self.note_state(State::Publish);
             }
             Err(error) => {
-                tracing::warn!(conn = %self.conn.id, path = %allowed.path, "[RTSP] cannot publish: {error}");
+                tracing::warn!(conn = %self.conn.id, path = %permission.path(), "[RTSP] cannot publish: {error}");
                 let status = unpublishable(&error);
                 self.answer(Answer::Reject(status));
             }
@@ -340,9 +333,9 @@ impl Driver {
     }
 
     fn open_session(&mut self, path: &PathName, query: &str) {
-        if let (None, Some(allowed)) = (&self.client, &self.allowed) {
+        if let (None, Some(permission)) = (&self.client, &self.permission) {
             // A further session of the connection is a client of its own.
-            let mut client = Client::clone(&allowed.client);
+            let mut client = Client::clone(&permission.access().client);
             client.id = Uuid::new_v4();
             self.meet(&Arc::new(client));
         }
@@ -364,7 +357,7 @@ impl Driver {
             conn: self.conn.id,
             details: details.into(),
             traffic: Traffic::default(),
-            kick: self.kick.clone(),
+            orders: self.orders.clone(),
         };
         *self.conn.session.lock() = Some(session.id);
         self.session = Some(self.shared.registry.add_session(session));

@@ -1,7 +1,7 @@
 //! What the gate's permits do to sessions, and what is told of them.
 
 use parking_lot::Mutex;
-use wasmtx_hub::{Denial, Event, Feed};
+use wasmtx_hub::{CloseReason, Denial, Event, Feed};
 
 use super::*;
 
@@ -29,6 +29,57 @@ fn as_ada() -> Permit {
 }
 
 const PLAY: [(&str, &str, &str); 2] = [("SETUP", "cam1/trackID=0", INTERLEAVED), ("PLAY", "cam1", "")];
+
+/// Publishes VP8 on a path inside the connection, and comes back when the server has agreed.
+async fn record(house: &House, path: &str) -> TcpStream {
+    let address = house.server.address.unwrap();
+    let url = format!("rtsp://{address}/{path}");
+    let sdp = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\na=control:trackID=0\r\n";
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let mut heard = Vec::new();
+    let announce = format!(
+        "ANNOUNCE {url} RTSP/1.0\r\nCSeq: 1\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{sdp}",
+        sdp.len()
+    );
+    client.write_all(announce.as_bytes()).await.unwrap();
+    hear(&mut client, &mut heard, "200 OK", 1).await;
+    let setup = format!(
+        "SETUP {url}/trackID=0 RTSP/1.0\r\nCSeq: 2\r\nTransport: RTP/AVP/TCP;unicast;interleaved=0-1;mode=record\r\n\r\n"
+    );
+    client.write_all(setup.as_bytes()).await.unwrap();
+    hear(&mut client, &mut heard, "200 OK", 2).await;
+    let session = session_of(&heard);
+    let record = format!("RECORD {url} RTSP/1.0\r\nCSeq: 3\r\nSession: {session}\r\n\r\n");
+    client.write_all(record.as_bytes()).await.unwrap();
+    hear(&mut client, &mut heard, "200 OK", 3).await;
+    client
+}
+
+/// Plays a path, and comes back when the server has agreed.
+async fn play(house: &House, path: &str) -> TcpStream {
+    let setup = format!("{path}/trackID=0");
+    let mut client = house.ask(&[("SETUP", &setup, INTERLEAVED), ("PLAY", path, "")]).await;
+    hear(&mut client, &mut Vec::new(), "RTP-Info", 1).await;
+    client
+}
+
+/// Waits until the server closes.
+async fn closed(client: &mut TcpStream) {
+    // A reset is an end, too.
+    let _ = client.read_to_end(&mut Vec::new()).await;
+}
+
+/// An RTP packet of a VP8 keyframe, inside the connection.
+fn packet(sequence: u16, len: usize) -> Vec<u8> {
+    let mut packet = vec![b'$', 0];
+    packet.extend(u16::try_from(len + 13).unwrap().to_be_bytes());
+    packet.extend([0x80, 0x80 | 96]);
+    packet.extend(sequence.to_be_bytes());
+    packet.extend((u32::from(sequence) * 3_000).to_be_bytes());
+    packet.extend([0, 0, 0, 9, 0x10]);
+    packet.resize(packet.len() + len, 0);
+    packet
+}
 
 /// The next events, in a few words each.
 async fn told(feed: &mut Feed, count: usize) -> Vec<String> {
@@ -97,4 +148,214 @@ async fn a_second_session_of_a_connection_is_a_client_of_its_own() {
     let words = told(&mut feed, 5).await;
     let connected = words.iter().filter(|words| words.starts_with("connected")).count();
     assert_eq!(connected, 2, "{words:?}");
+}
+
+/// Why the first client goes.
+async fn parted(feed: &mut Feed) -> CloseReason {
+    loop {
+        if let Event::Disconnected(_, reason) = feed.next().await.event {
+            return reason;
+        }
+    }
+}
+
+/// Lets everybody in with this permit.
+fn with(permit: Permit) -> (House, Feed) {
+    let house = house(move |_| Decision::Allow(permit.clone()));
+    let feed = house.hub.events().listen(|| WallClock(1)).unwrap();
+    (house, feed)
+}
+
+#[tokio::test]
+async fn publishers_and_readers_end_with_their_permits() {
+    let permit = Permit {
+        lasts: Some(MOMENT),
+        ..Permit::default()
+    };
+    let (house, mut feed) = with(permit);
+    let mut client = record(&house, "cam1").await;
+    closed(&mut client).await;
+    assert_eq!(parted(&mut feed).await, CloseReason::Expired);
+    let _stream = house.publish("cam2");
+    let mut client = play(&house, "cam2").await;
+    closed(&mut client).await;
+    assert_eq!(parted(&mut feed).await, CloseReason::Expired);
+}
+
+#[tokio::test]
+async fn a_publisher_that_always_has_something_to_say_ends_with_its_permit() {
+    let permit = Permit {
+        lasts: Some(MOMENT),
+        ..Permit::default()
+    };
+    let (house, mut feed) = with(permit);
+    let client = record(&house, "cam1").await;
+    let (mut reading, mut writing) = client.into_split();
+    let flood: Vec<u8> = (0..100).flat_map(|sequence| packet(sequence, 1_000)).collect();
+    let flooding = tokio::spawn(async move { while writing.write_all(&flood).await.is_ok() {} });
+    assert_eq!(parted(&mut feed).await, CloseReason::Expired);
+    let _ = reading.read_to_end(&mut Vec::new()).await;
+    flooding.await.unwrap();
+}
+
+#[tokio::test]
+async fn who_is_denied_when_the_gate_is_asked_again_is_sent_away() {
+    let mut asked = 0;
+    let house = house(move |access| {
+        asked += 1;
+        match asked {
+            1 | 2 => Decision::Allow(Permit {
+                recheck: Some(MOMENT / 3),
+                ..as_ada()
+            }),
+            _ => {
+                assert_eq!(access.client.identity.as_deref(), Some("ada"));
+                Decision::Deny(Denial::NotAllowed)
+            }
+        }
+    });
+    let mut feed = house.hub.events().listen(|| WallClock(1)).unwrap();
+    let mut client = record(&house, "cam1").await;
+    closed(&mut client).await;
+    assert_eq!(parted(&mut feed).await, CloseReason::Expired);
+}
+
+/// Lets everybody in, and does not answer when it is asked again.
+struct Sleepy(Mutex<u32>, tokio::sync::Notify);
+
+impl Gate for Sleepy {
+    fn check<'a>(&'a self, _access: &'a Access) -> BoxFuture<'a, Decision> {
+        *self.0.lock() += 1;
+        if *self.0.lock() > 1 {
+            self.1.notify_one();
+            return Box::pin(std::future::pending());
+        }
+        let permit = Permit {
+            recheck: Some(MOMENT / 3),
+            ..Permit::default()
+        };
+        Box::pin(std::future::ready(Decision::Allow(permit)))
+    }
+}
+
+#[tokio::test]
+async fn media_flow_while_the_gate_thinks() {
+    let gate = Arc::new(Sleepy(Mutex::default(), tokio::sync::Notify::new()));
+    let house = House::behind(gate.clone());
+    let mut client = record(&house, "cam1").await;
+    gate.1.notified().await;
+    let name = PathName::new("cam1").unwrap();
+    client.write_all(&packet(1, 100)).await.unwrap();
+    let peer = Peer {
+        kind: "test",
+        id: Uuid::from_u128(2),
+    };
+    let client_of_ours = wasmtx_hub::Client {
+        id: peer.id,
+        protocol: wasmtx_hub::Protocol::Other,
+        address: [127, 0, 0, 1].into(),
+        agent: None,
+        query: String::new(),
+        identity: None,
+        tags: Vec::new(),
+        extra: Vec::new(),
+    };
+    let mut reader = house
+        .hub
+        .read(Instant::now(), &name, peer, Arc::new(client_of_ours))
+        .await
+        .unwrap();
+    let mut frames = Vec::new();
+    while frames.is_empty() {
+        reader.wait().await;
+        reader.drain(10, 1 << 20, &mut frames, &mut 0);
+    }
+}
+
+#[tokio::test]
+async fn a_publisher_above_its_bit_rate_is_closed_and_counted() {
+    let permit = Permit {
+        max_bitrate: Some(100_000),
+        ..Permit::default()
+    };
+    let (house, mut feed) = with(permit);
+    let mut client = record(&house, "cam1").await;
+    for sequence in 0..1_000 {
+        if client.write_all(&packet(sequence, 1_000)).await.is_err() {
+            break;
+        }
+    }
+    assert_eq!(parted(&mut feed).await, CloseReason::Kicked);
+    assert_eq!(house.sessions.refused(), [("bitrate", 1)]);
+}
+
+#[tokio::test]
+async fn whoever_is_kicked_goes_whether_it_reads_or_publishes() {
+    let (house, mut feed) = with(Permit::default());
+    let mut publisher = record(&house, "cam1").await;
+    let mut reader = play(&house, "cam1").await;
+    let id_of = |state| {
+        let sessions = house.sessions.sessions(false);
+        let session = sessions.iter().find(|session| session.details.lock().state == state);
+        session.unwrap().id
+    };
+    assert!(house.sessions.kick(id_of(State::Read), "by\r\nthe test"));
+    closed(&mut reader).await;
+    assert_eq!(parted(&mut feed).await, CloseReason::Kicked);
+    assert!(house.sessions.kick(id_of(State::Publish), ""));
+    closed(&mut publisher).await;
+    assert_eq!(parted(&mut feed).await, CloseReason::Kicked);
+    assert!(!house.sessions.kick(Uuid::from_u128(7), "nobody"));
+}
+
+#[tokio::test]
+async fn whom_the_changed_users_do_not_let_in_goes_and_others_stay() {
+    let answers = Arc::new(Mutex::new(true));
+    let open = answers.clone();
+    let house = house(move |access| {
+        let path = access.path.as_ref().unwrap().as_str();
+        if !*open.lock() && path != "cam1" {
+            return Decision::Deny(Denial::Credentials);
+        }
+        Decision::Allow(Permit {
+            configured: path != "cam3",
+            identity: Some(path.to_owned()),
+            ..Permit::default()
+        })
+    });
+    let mut feed = house.hub.events().listen(|| WallClock(1)).unwrap();
+    let [mut stays, mut goes, mut not_asked] = [
+        record(&house, "cam1").await,
+        record(&house, "cam2").await,
+        record(&house, "cam3").await,
+    ];
+    *answers.lock() = false;
+    house.sessions.rules_changed();
+    closed(&mut goes).await;
+    assert_eq!(parted(&mut feed).await, CloseReason::Expired);
+    // Still there: the server answers.
+    for client in [&mut stays, &mut not_asked] {
+        client
+            .write_all(b"OPTIONS * RTSP/1.0\r\nCSeq: 9\r\n\r\n")
+            .await
+            .unwrap();
+        hear(client, &mut Vec::new(), "CSeq: 9", 1).await;
+    }
+}
+
+#[tokio::test]
+async fn a_publisher_is_asked_for_a_keyframe_once_it_sends() {
+    let (house, _feed) = with(Permit::default());
+    let mut client = record(&house, "cam1").await;
+    let name = PathName::new("cam1").unwrap();
+    let publication = house.hub.path(&name).unwrap().publication().unwrap();
+    let mut news = publication.follow();
+    client.write_all(&packet(1, 100)).await.unwrap();
+    news.wait().await;
+    assert!(house.hub.request_keyframe(&name));
+    // The picture loss indication for the source with the number 9.
+    let mut heard = Vec::new();
+    while count(&heard, &[0x81, 206, 0, 2]) == 0 || !heard.ends_with(&[0, 0, 0, 9]) {
+        assert_ne!(client.read_buf(&mut heard).await.unwrap(), 0);
+    }
 }
