@@ -16,6 +16,7 @@ pub mod keeper;
 pub mod outbound;
 pub mod rtsp;
 pub mod source;
+pub mod storage;
 pub mod tls;
 
 pub use clock::wall_clock;
