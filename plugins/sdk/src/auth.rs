@@ -46,7 +46,16 @@
 //! # }
 //! ```
 
-pub use crate::bindings::auth::exports::wasmtx::plugin::auth::{Decision, Denial, Permit, Request};
+/// A [`Permit`] and a [`Denial`] turn into it with `into()`.
+///
+pub use crate::bindings::auth::exports::wasmtx::plugin::auth::Decision;
+pub use crate::bindings::auth::exports::wasmtx::plugin::auth::Denial;
+/// Yes, and under which conditions: `Permit::default()` has none, the methods add them.
+///
+pub use crate::bindings::auth::exports::wasmtx::plugin::auth::Permit;
+/// `encrypted` says whether the connection is; `user` is what the client calls itself, proved or not.
+///
+pub use crate::bindings::auth::exports::wasmtx::plugin::auth::Request;
 use crate::{Plugin, host};
 use std::time::Duration;
 

@@ -53,7 +53,23 @@
 use std::time::Duration;
 
 use crate::Plugin;
-pub use crate::bindings::events::exports::wasmtx::plugin::events::{Event, Segment};
+/// Something that happened.
+///
+/// | kind | what | holds |
+/// |---|---|---|
+/// | `Connected` | somebody is there, and has said neither what they want nor who they are | the client |
+/// | `Disconnected` | they left | the client, why |
+/// | `Refused` | somebody may not do what they wanted | the path, the client |
+/// | `Online` | a stream begins, or its tracks changed | the publication |
+/// | `Offline` | a stream ended | the path, why |
+/// | `Reading` | somebody reads a stream | the path, the client |
+/// | `ReadEnded` | they stopped | the path, the client, why |
+/// | `SegmentStarted`, `SegmentDone` | a file of a recording was begun, is whole | the segment |
+/// | `PluginFailed` | a plugin trapped or took too long | the path, what happened |
+/// | `Other` | a plugin [raised](crate::notify::raise) it, or a later server knows more kinds | the kind's name, a JSON text |
+///
+pub use crate::bindings::events::exports::wasmtx::plugin::events::Event;
+pub use crate::bindings::events::exports::wasmtx::plugin::events::Segment;
 pub use crate::bindings::imports::wasmtx::plugin::types::Stamp;
 
 /// What an events plugin does.
@@ -87,17 +103,19 @@ impl Event {
         }
     }
 
-    /// The path it is about. None for what belongs to a connection or to a plugin as such.
+    /// The path it is about. None for what belongs to a connection as such, or to the server.
     pub fn path(&self) -> Option<&str> {
-        match self {
+        let path = match self {
             Event::Refused((path, _))
             | Event::Offline((path, _))
             | Event::Reading((path, _))
-            | Event::ReadEnded((path, _, _)) => Some(path),
-            Event::Online(publication) => Some(&publication.path),
-            Event::SegmentStarted(segment) | Event::SegmentDone(segment) => Some(&segment.path),
-            Event::Connected(_) | Event::Disconnected(_) | Event::PluginFailed(_) | Event::Other(_) => None,
-        }
+            | Event::ReadEnded((path, _, _))
+            | Event::PluginFailed((path, _)) => path,
+            Event::Online(publication) => &publication.path,
+            Event::SegmentStarted(segment) | Event::SegmentDone(segment) => &segment.path,
+            Event::Connected(_) | Event::Disconnected(_) | Event::Other(_) => return None,
+        };
+        (!path.is_empty()).then_some(path)
     }
 }
 

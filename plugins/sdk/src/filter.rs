@@ -48,7 +48,10 @@
 //! # }
 //! ```
 
-pub use crate::bindings::filter::exports::wasmtx::plugin::filter::{Opening, Verdict};
+/// How a filter wants to see a stream, made by its functions.
+///
+pub use crate::bindings::filter::exports::wasmtx::plugin::filter::Opening;
+pub use crate::bindings::filter::exports::wasmtx::plugin::filter::Verdict;
 pub use crate::interest::{Interest, Unshown, Which};
 use crate::{CloseReason, Error, Frame, Plugin, Publication, Track};
 

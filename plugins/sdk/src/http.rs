@@ -27,7 +27,11 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use crate::bindings::imports::wasmtx::plugin::http::{HttpError as Error, Response};
+/// Why there is no answer. `Other` is the rest: a URL that is none, an answer that is no HTTP.
+///
+pub use crate::bindings::imports::wasmtx::plugin::http::HttpError as Error;
+/// An answer, whole. Headers come in the order they were sent, names in lower case; at most 1 MiB of body.
+pub use crate::bindings::imports::wasmtx::plugin::http::Response;
 use crate::host;
 
 /// A request that is being written. Nothing happens before [`send`](Request::send).

@@ -1,6 +1,12 @@
 //! Which frames of a track a filter or a sink is shown. What is not shown costs nothing.
 
-pub use crate::bindings::imports::wasmtx::plugin::types::{Interest, Unshown, Which};
+/// Which frames of one track to show, made by its functions: `Interest::keyframes(id).every(2)`.
+///
+pub use crate::bindings::imports::wasmtx::plugin::types::Interest;
+/// What becomes of frames that a filter is not shown: they `Pass`, or the server `Drop`s them.
+pub use crate::bindings::imports::wasmtx::plugin::types::Unshown;
+/// Frames of a track: `None`, those where decoding can start (`Key`), or `All`.
+pub use crate::bindings::imports::wasmtx::plugin::types::Which;
 
 impl Interest {
     /// Every frame of the track.

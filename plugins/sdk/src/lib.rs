@@ -37,7 +37,7 @@
 //! | `auth` | [`auth::Auth`] | who may publish, read, play back, use the API | yes: its client waits |
 //! | `filter` | [`filter::Filter`] | what becomes of each frame between publisher and readers | no: every frame waits |
 //! | `sink` | [`sink::Sink`] | to take the frames that readers see, in batches | yes: at its own pace |
-//! | `transcoder` | [`transcoder::Transcoder`] | which tracks are coded anew | yes |
+//! | `transcoder` | [`transcoder::Transcoder`] | which tracks are coded anew | no: the stream's start does |
 //! | `events` | [`events::Events`] | nothing: it is told what happened | yes: from a bounded queue |
 //! | `resolver` | [`resolver::Resolver`] | where a stream comes from that nobody publishes | yes: its reader waits |
 //!
@@ -103,9 +103,16 @@ mod interest;
 mod plugin;
 mod words;
 
-pub use bindings::imports::wasmtx::plugin::types::{
-    Action, Client, CloseReason, FrameInfo, Media, PluginError as Error, Protocol, Publication, Track,
-};
+/// `session` is what the API calls it and what [`control::kick`] takes, `query` what stood behind the `?` of the URL.
+///
+pub use bindings::imports::wasmtx::plugin::types::Client;
+/// Its methods read `flags` and `lead_*`. `pts` and `dts` count in ticks of the track's `clock_rate`.
+///
+pub use bindings::imports::wasmtx::plugin::types::FrameInfo;
+/// [`Error::invalid`] and [`Error::other`] make the usual ones, `?` one out of an error of a service.
+///
+pub use bindings::imports::wasmtx::plugin::types::PluginError as Error;
+pub use bindings::imports::wasmtx::plugin::types::{Action, CloseReason, Media, Protocol, Publication, Track};
 pub use frame::{Frame, FrameError, Held, Part, emit};
 pub use plugin::{NoConfig, Plugin, Snapshot};
 /// Makes a JSON value in place, for bodies and events: `json!({ "path": path, "score": 0.8 })`.

@@ -5,6 +5,7 @@
 
 use crate::host;
 
+/// How much a line matters. Which levels are written is the operator's choice.
 pub use crate::bindings::imports::wasmtx::plugin::log::Level;
 
 /// Writes one line.

@@ -42,6 +42,8 @@
 //! # }
 //! ```
 
+/// Where the stream is. After `Nothing` the next resolver is asked; if there is none, the reader learns that nobody publishes there.
+///
 pub use crate::bindings::resolver::exports::wasmtx::plugin::resolver::Answer;
 use crate::{Client, Plugin};
 
@@ -58,8 +60,8 @@ impl Answer {
         Answer::Source(url.into())
     }
 
-    /// The client is sent to another path.
-    pub fn redirect(path: impl Into<String>) -> Self {
-        Answer::Redirect(path.into())
+    /// The client is sent to another path, or to the URL of another server where its protocol can say so.
+    pub fn redirect(to: impl Into<String>) -> Self {
+        Answer::Redirect(to.into())
     }
 }

@@ -58,6 +58,8 @@ use crate::bindings::sink::exports::wasmtx::plugin::sink;
 pub use crate::interest::{Interest, Which};
 use crate::{CloseReason, Error, FrameInfo, Held, Plugin, Publication, Track};
 
+/// What a sink wants to be given, made by its functions.
+///
 pub use sink::Wants;
 
 /// What a sink does. One instance per stream.

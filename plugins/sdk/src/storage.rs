@@ -1,9 +1,9 @@
 //! Files below the directory, or the prefix of an object store, that the operator granted (`grant: { storage: ./data }` in mediamtx.yml).
 //!
-//! Names are relative, with `/` between their parts (`cam1/2026-11-22.log`); directories come and go with their files. Names that would leave the
-//! granted place, begin with a dot or hold control characters are refused as [`Error::NotGranted`]. The operator may set a quota for all files
-//! together ([`Error::Quota`]); the disk may be [`Error::Full`] before. An instance writes at most 16 files at a time. Filters, which may not wait, get
-//! [`Error::NotGranted`].
+//! Names are those of paths: letters, digits, `_`, `.` and `-` in up to eight segments joined by `/` (`cam1/2026-11-22.log`), 255 bytes in all, no segment
+//! `.` or `..` and none that begins with `-`; others are [`Error::NotGranted`]. So a path's name with an ending is a name for a file. Directories come
+//! and go with their files. The operator may set a quota for all files together ([`Error::Quota`]); the disk may be [`Error::Full`] before. An instance
+//! writes at most 16 files at a time. Filters and transcoders, which may not wait, get [`Error::NotGranted`].
 //!
 //! ```
 //! use wasmtx_plugin::storage::{self, File};
@@ -22,7 +22,9 @@
 use std::ops::Range;
 
 use crate::bindings::imports::wasmtx::plugin::frame::Slice;
-pub use crate::bindings::imports::wasmtx::plugin::storage::{Entry, StorageError as Error};
+/// A file as [`list`] shows it.
+pub use crate::bindings::imports::wasmtx::plugin::storage::Entry;
+pub use crate::bindings::imports::wasmtx::plugin::storage::StorageError as Error;
 use crate::{Held, host};
 
 /// A file that is being written: it only grows. Dropping it leaves what was appended, [`finish`](File::finish) says that it is whole.

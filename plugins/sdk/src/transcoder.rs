@@ -36,7 +36,10 @@
 //! # }
 //! ```
 
-pub use crate::bindings::transcoder::exports::wasmtx::plugin::transcoder::{Plan, Target};
+pub use crate::bindings::transcoder::exports::wasmtx::plugin::transcoder::Plan;
+/// How a track is to be coded, made by its functions. Zeros, and an empty `codec`, mean: as the source.
+///
+pub use crate::bindings::transcoder::exports::wasmtx::plugin::transcoder::Target;
 use crate::{Error, Plugin, Publication};
 
 /// What a transcoder plugin does.

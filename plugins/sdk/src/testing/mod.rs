@@ -135,6 +135,7 @@ mod tests {
             (Event::Connected(client()), "connected -"),
             (Event::Disconnected((client(), CloseReason::Ended)), "disconnected -"),
             (Event::Refused((path(), client())), "refused cam1"),
+            (Event::Refused((String::new(), client())), "refused -"),
             (Event::Online(publication("cam1", [])), "online cam1"),
             (Event::Offline((path(), CloseReason::Ended)), "offline cam1"),
             (Event::Reading((path(), client())), "reading cam1"),
@@ -143,10 +144,7 @@ mod tests {
                 "read-ended cam1",
             ),
             (Event::SegmentStarted(segment("cam1")), "segment-started cam1"),
-            (
-                Event::PluginFailed(("door".into(), "it trapped".into())),
-                "plugin-failed -",
-            ),
+            (Event::PluginFailed((path(), "it trapped".into())), "plugin-failed cam1"),
             (Event::Other(("motion".into(), "{}".into())), "motion -"),
         ];
         let mut ear: Ear = configure("").unwrap();

@@ -180,7 +180,7 @@ pub(super) fn hand_over<P: Plugin>(old: &P, new: &mut P) -> Result<(), Error> {
 }
 
 /// A call on the media path, where nothing waits.
-fn inline<R>(call: impl FnOnce() -> R) -> R {
+pub(super) fn inline<R>(call: impl FnOnce() -> R) -> R {
     server(|server| server.inline = true);
     let result = call();
     server(|server| server.inline = false);

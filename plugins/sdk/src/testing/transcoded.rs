@@ -1,5 +1,6 @@
 //! What becomes of a stream's tracks by a transcoder's plans.
 
+use super::stream::inline;
 use crate::transcoder::{Plan, Target, Transcoder};
 use crate::{Error, Publication, Track};
 
@@ -10,7 +11,7 @@ pub fn transcoded(plugin: &mut impl Transcoder, publication: Publication) -> Res
     let mut planned = Vec::new();
     let mut added = Vec::new();
     let mut next = tracks.iter().map(|track| track.id).max().unwrap_or_default();
-    for (id, plan) in plugin.decide(publication)? {
+    for (id, plan) in inline(|| plugin.decide(publication))? {
         let place = tracks.iter().position(|track| track.id == id);
         let place = place.ok_or_else(|| Error::other(format!("there is no track {id}")))?;
         match plan {

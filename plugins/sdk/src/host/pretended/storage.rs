@@ -8,6 +8,9 @@ use super::{Held, part, server};
 use crate::bindings::imports::wasmtx::plugin::frame::Slice;
 use crate::storage::{Entry, Error};
 
+const NAME: usize = 255;
+const SEGMENTS: usize = 8;
+
 pub(crate) struct Disk {
     pub(crate) granted: bool,
     /// Bytes that all files together may have.
@@ -52,10 +55,11 @@ fn disk<R>(look: impl FnOnce(&mut Disk, u64) -> Result<R, Error>) -> Result<R, E
     })
 }
 
-/// Below the granted place, and not hidden.
+/// The server's grammar of names, which are those of paths.
 fn checked(name: &str) -> Result<(), Error> {
-    let fits = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains(['\\', ':']);
-    if name.split('/').all(fits) && !name.contains(char::is_control) {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    let named = |part: &str| !matches!(part, "" | "." | "..") && !part.starts_with('-') && part.bytes().all(fits);
+    if name.len() <= NAME && name.split('/').count() <= SEGMENTS && name.split('/').all(named) {
         Ok(())
     } else {
         Err(Error::NotGranted)

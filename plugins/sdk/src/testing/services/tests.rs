@@ -239,7 +239,12 @@ fn a_name_that_leaves_the_directory_is_none() {
         "a/../b",
         "a//b",
         "a/",
-        ".a",
+        ".",
+        "a/-b",
+        "a b",
+        "ä",
+        "a/a/a/a/a/a/a/a/a",
+        &"a".repeat(256),
         "a\\b",
         "c:a",
         "a\0",
@@ -250,6 +255,7 @@ fn a_name_that_leaves_the_directory_is_none() {
         assert_eq!(storage::rename("a", name), Err(storage::Error::NotGranted), "{name:?}");
         assert_eq!(storage::remove(name), Err(storage::Error::NotGranted), "{name:?}");
     }
+    File::create("a/a/a/a/a/a/a/.A_1-2").unwrap();
 }
 
 #[test]
