@@ -9,7 +9,7 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 
 use crate::{
     Error,
-    limits::{INSTANCES, MIB, STACK, STACKS, TABLE_ELEMENTS},
+    limits::{INSTANCES, MEMORY, MIB, STACK, STACKS, TABLE_ELEMENTS},
     ticker::Ticker,
 };
 
@@ -70,7 +70,7 @@ fn pool(n: u32) -> PoolingAllocationConfig {
         .total_tables(4 * n)
         .total_core_instances(8 * n)
         .total_stacks(STACKS)
-        .max_memory_size(64 * MIB)
+        .max_memory_size(MEMORY)
         .max_memories_per_component(4)
         .max_tables_per_component(8)
         .max_core_instances_per_component(64)

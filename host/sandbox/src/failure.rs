@@ -2,12 +2,13 @@
 
 use std::{any::Any, fmt};
 
-use wasmtime::Trap;
+use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 use crate::{
     bindings::plugin::types::PluginError,
+    hits::Limit,
     host::log::clean,
-    metrics::{Counts, count},
+    metrics::{Place, count},
 };
 
 /// Bytes of a failure's text in the log: a trap with 16 frames of backtrace fits.
@@ -30,13 +31,16 @@ pub(crate) enum Cause {
 pub(crate) struct Failure {
     pub(crate) cause: Cause,
     pub(crate) text: String,
+    /// The bound that was met, if one was.
+    limit: Option<Limit>,
 }
 
 impl Failure {
-    /// Of wasmtime's error. `refused` says that the meter refused a growth during the call.
-    pub(crate) fn of(error: &wasmtime::Error, refused: bool) -> Failure {
-        let cause = match error.downcast_ref::<Trap>() {
-            _ if refused => Cause::Memory,
+    /// Of wasmtime's error. `refused` says that the meter refused a growth during the call, and why.
+    pub(crate) fn of(error: &wasmtime::Error, refused: Option<Limit>) -> Failure {
+        let trap = error.downcast_ref::<Trap>();
+        let cause = match trap {
+            _ if refused.is_some() => Cause::Memory,
             Some(Trap::Interrupt) => Cause::Deadline,
             Some(_) => Cause::Trap,
             None => Cause::Other,
@@ -50,9 +54,19 @@ impl Failure {
                 .collect::<Vec<_>>()
                 .join(" | "),
         };
+        let limit = match trap {
+            _ if refused.is_some() => refused,
+            Some(Trap::StackOverflow) => Some(Limit::Stack),
+            None if error.is::<PoolConcurrencyLimitError>() => Some(Limit::Instances),
+            // wasmtime has no types for these two.
+            None if text.contains("fuel allocated for hostcalls") => Some(Limit::Hostcall),
+            None if text.contains("handle limit exceeded") => Some(Limit::Handles),
+            _ => None,
+        };
         Failure {
             cause,
             text: clean(&text, TEXT_LEN),
+            limit,
         }
     }
 
@@ -61,6 +75,7 @@ impl Failure {
         Failure {
             cause: Cause::Other,
             text: text.into(),
+            limit: None,
         }
     }
 
@@ -69,7 +84,24 @@ impl Failure {
         Failure {
             cause: Cause::Late,
             text: "no answer in time".to_owned(),
+            limit: None,
         }
+    }
+
+    /// With the bound of a call's time, if that is what it was about: of the guest's own time, and of the time in all.
+    pub(crate) fn timed(mut self, running: Limit, lasting: Limit) -> Failure {
+        match self.cause {
+            Cause::Deadline => self.limit = Some(running),
+            Cause::Late => self.limit = Some(lasting),
+            _ => {}
+        }
+        self
+    }
+
+    /// With the bound that was met.
+    pub(crate) fn against(mut self, limit: Limit) -> Failure {
+        self.limit = Some(limit);
+        self
     }
 
     /// Of a panic in a host function: our bug, kept inside the one stream.
@@ -84,7 +116,11 @@ impl Failure {
         ))
     }
 
-    pub(crate) fn count(&self, counts: &Counts) {
+    pub(crate) fn count(&self, place: &Place) {
+        if let Some(limit) = self.limit {
+            place.hits.hit(limit);
+        }
+        let counts = &place.counts;
         count(match self.cause {
             Cause::Trap => &counts.traps,
             Cause::Deadline | Cause::Late => &counts.deadlines,

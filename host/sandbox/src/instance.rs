@@ -25,8 +25,9 @@ use crate::{
     convert, deadline,
     engine::epochs,
     failure::{Failure, Refused},
+    hits::Limit,
     host::{Common, State, frame},
-    limits::{EMITS, HANDLES, HELD_FRAMES, HOSTCALL_BYTES, SHORTEST_TICK, SNAPSHOT_BYTES, STATE_CALL, TICK_CALL},
+    limits::{Limits, SHORTEST_TICK},
     metrics::Place,
     version::Version,
 };
@@ -35,28 +36,58 @@ use crate::{
 pub(crate) fn store(code: &Code, state: State, first: Duration) -> Store<State> {
     let mut store = Store::new(&code.clocked.engine, state);
     store.limiter(|state| &mut state.meter);
-    store.set_hostcall_fuel(HOSTCALL_BYTES);
-    store.set_max_component_handles(HANDLES);
+    let (hostcall, handles) = (store.data().limits.hostcall, store.data().limits.handles);
+    store.set_hostcall_fuel(hostcall);
+    store.set_max_component_handles(handles);
     store.set_epoch_deadline(epochs(first));
     store
+}
+
+/// How long a synchronous call may take, and the bound that says so.
+#[derive(Clone, Copy, Debug)]
+struct Deadline {
+    epochs: u64,
+    limit: Limit,
+}
+
+impl Deadline {
+    fn new(time: Duration, limit: Limit) -> Deadline {
+        Deadline {
+            epochs: epochs(time),
+            limit,
+        }
+    }
 }
 
 /// Runs a guest, and takes a panic of the host's own functions for a failure of the instance.
 fn run<R>(
     store: &mut Store<State>,
-    deadline: u64,
+    deadline: Deadline,
     call: impl FnOnce(&mut Store<State>) -> wasmtime::Result<R>,
 ) -> Result<R, Failure> {
-    store.set_epoch_deadline(deadline);
+    store.set_epoch_deadline(deadline.epochs);
     store.data_mut().overtime = None;
     store.data().ticker.begin();
     let called = catch_unwind(AssertUnwindSafe(|| call(store)));
     store.data().ticker.end();
     match called {
         Ok(Ok(result)) => Ok(result),
-        Ok(Err(error)) => Err(Failure::of(&error, store.data().meter.refused())),
+        Ok(Err(error)) => {
+            let failure = Failure::of(&error, store.data().meter.refused());
+            Err(failure.timed(deadline.limit, deadline.limit))
+        }
         Err(panic) => Err(Failure::panicked(&*panic)),
     }
+}
+
+/// Whether a state of so many bytes may be handed over.
+pub(crate) fn snapshot_fits(len: usize, limits: &Limits) -> Result<(), Failure> {
+    let most = limits.snapshot;
+    if len <= most {
+        return Ok(());
+    }
+    let words = format!("its state has {len} bytes, at most {most} go over");
+    Err(Failure::other(words).against(Limit::Snapshot))
 }
 
 /// Configures an instance that does nothing else.
@@ -65,7 +96,7 @@ pub(crate) fn configure_only(common: &Arc<Common>, version: &Version, config: &s
     let state = State::new(common.clone(), place, version);
     let mut store = store(&version.code, state, version.limits.open);
     deadline::by_running_time(&mut store);
-    let deadline = epochs(version.limits.open);
+    let deadline = Deadline::new(version.limits.open, Limit::Configure);
     let calls = run(&mut store, deadline, |store| {
         version.code.configuring.instantiate(store)
     })?;
@@ -95,8 +126,12 @@ pub(crate) struct Guest {
     store: Store<State>,
     calls: Filtering,
     frame_limit: Duration,
-    frame_deadline: u64,
-    open_deadline: u64,
+    frame_deadline: Deadline,
+    open_deadline: Deadline,
+    state_deadline: Deadline,
+    tick_deadline: Deadline,
+    /// Frames that one call may emit.
+    emits: usize,
     tick: Option<Duration>,
     next_tick: Option<Instant>,
 }
@@ -116,7 +151,7 @@ impl Guest {
         let state = State::new(common.clone(), place.clone(), version);
         let mut store = store(&version.code, state, limits.open);
         deadline::by_running_time(&mut store);
-        let open_deadline = epochs(limits.open);
+        let open_deadline = Deadline::new(limits.open, Limit::Configure);
         let calls = run(&mut store, open_deadline, |store| pre.instantiate(store))?;
         let wishes = run(&mut store, open_deadline, |store| {
             calls.wasmtx_plugin_lifecycle().call_configure(store, config)
@@ -128,7 +163,10 @@ impl Guest {
             store,
             calls,
             frame_limit: limits.frame,
-            frame_deadline: epochs(limits.frame),
+            frame_deadline: Deadline::new(limits.frame, Limit::Call),
+            state_deadline: Deadline::new(limits.state, Limit::State),
+            tick_deadline: Deadline::new(limits.tick, Limit::Tick),
+            emits: limits.emits,
             open_deadline,
             tick,
             next_tick: None,
@@ -157,7 +195,7 @@ impl Guest {
         self.store.data_mut().not_before = Some(now + self.frame_limit);
         let at_hand = &mut self.store.data_mut().frame;
         at_hand.frame = Some(frame);
-        at_hand.emits = EMITS;
+        at_hand.emits = self.emits;
         let calls = &self.calls;
         let verdict = run(&mut self.store, self.frame_deadline, |store| {
             calls.wasmtx_plugin_filter().call_frame(store, info)
@@ -188,7 +226,8 @@ impl Guest {
     }
 
     pub(crate) fn close(&mut self, reason: CloseReason) -> Result<(), Failure> {
-        self.store.data_mut().frame.emits = HELD_FRAMES;
+        let state = self.store.data_mut();
+        state.frame.emits = state.limits.held_frames;
         let calls = &self.calls;
         let reason = convert::close_reason(reason);
         let result = run(&mut self.store, self.open_deadline, |store| {
@@ -205,21 +244,18 @@ impl Guest {
     /// The state to hand over, if there is any.
     pub(crate) fn save(&mut self) -> Result<Option<Snapshot>, Failure> {
         let calls = &self.calls;
-        let saved = run(&mut self.store, epochs(STATE_CALL), |store| {
+        let saved = run(&mut self.store, self.state_deadline, |store| {
             calls.wasmtx_plugin_lifecycle().call_save(store)
         })?;
-        match saved {
-            Some(snapshot) if snapshot.data.len() > SNAPSHOT_BYTES => Err(Failure::other(format!(
-                "its state has {} bytes, at most {SNAPSHOT_BYTES} go over",
-                snapshot.data.len()
-            ))),
-            saved => Ok(saved),
+        if let Some(snapshot) = &saved {
+            snapshot_fits(snapshot.data.len(), &self.store.data().limits)?;
         }
+        Ok(saved)
     }
 
     pub(crate) fn restore(&mut self, snapshot: &Snapshot) -> Result<Restored, Refused> {
         let calls = &self.calls;
-        let restored = run(&mut self.store, epochs(STATE_CALL), |store| {
+        let restored = run(&mut self.store, self.state_deadline, |store| {
             calls.wasmtx_plugin_lifecycle().call_restore(store, snapshot)
         })?;
         match restored {
@@ -237,7 +273,7 @@ impl Guest {
             Some(due) if now < due => return Ok(()),
             Some(_) => {
                 let calls = &self.calls;
-                run(&mut self.store, epochs(TICK_CALL), |store| {
+                run(&mut self.store, self.tick_deadline, |store| {
                     // Read inside the call, so that it is the same clock that the guest sees.
                     let now = crate::bindings::plugin::clock::Host::now(store.data_mut());
                     calls.wasmtx_plugin_lifecycle().call_tick(store, now)

@@ -23,6 +23,7 @@ mod entry;
 mod error;
 mod failure;
 mod fiber;
+mod hits;
 mod host;
 pub mod inspect;
 mod instance;

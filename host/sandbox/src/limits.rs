@@ -12,6 +12,8 @@ use std::{
 
 use wasmtime::{ResourceLimiter, Result, bail};
 
+use crate::hits::Limit;
+
 /// 2^20 bytes.
 pub(crate) const MIB: usize = 1 << 20;
 
@@ -38,36 +40,22 @@ pub(crate) const EXPORTS: u32 = 64;
 /// Components and modules inside one another. Script runtimes nest two or three deep.
 pub(crate) const NESTING: usize = 8;
 
+/// Linear memory of an instance: what the pool has for each.
+pub(crate) const MEMORY: usize = 64 * MIB;
 /// Table elements of an instance, all tables together: what the pool has for each.
 pub(crate) const TABLE_ELEMENTS: usize = 20_000;
 /// The stack of a guest; deeper recursion is a trap.
 pub(crate) const STACK: usize = 512 << 10;
 /// Instances alive at once in the whole server.
 pub(crate) const INSTANCES: u32 = 4_096;
-/// What a guest may hand to the host in one call.
-pub(crate) const HOSTCALL_BYTES: usize = 8 * MIB;
-/// Resource handles that a guest may own.
-pub(crate) const HANDLES: usize = 1_024;
-
-/// Frames that a filter may hold.
-pub(crate) const HELD_FRAMES: usize = 256;
-/// Their bytes.
-pub(crate) const HELD_BYTES: usize = 32 * MIB;
-/// Frames that a filter may emit in one call; when the stream ends, as many as it may hold.
-pub(crate) const EMITS: usize = 16;
 /// Frames that one frame may become on its way through a whole chain.
 pub(crate) const CHAIN_EMITS: usize = 256;
-/// The largest payload that a filter may make.
-pub(crate) const PAYLOAD_BYTES: usize = 16 * MIB;
+/// The largest key-value store that may be set for a plugin: it is in memory, and written whole.
+pub(crate) const KV_BYTES: usize = 64 * MIB;
+/// And its keys.
+pub(crate) const KV_KEYS: usize = 1 << 16;
 /// Plugins in the list of one path.
 pub(crate) const CHAIN_LENGTH: usize = 32;
-
-/// `save` and `restore`, each: both stand between two frames.
-pub(crate) const STATE_CALL: Duration = Duration::from_millis(10);
-/// `lifecycle.tick`.
-pub(crate) const TICK_CALL: Duration = Duration::from_millis(10);
-/// The largest state handed over at a hot swap.
-pub(crate) const SNAPSHOT_BYTES: usize = MIB;
 
 /// The shortest interval of ticks.
 pub(crate) const SHORTEST_TICK: Duration = Duration::from_millis(10);
@@ -94,6 +82,10 @@ pub struct Limits {
     pub frame: Duration,
     /// `configure`, `open` and `close`, each.
     pub open: Duration,
+    /// `save` and `restore`, each: both stand between two frames.
+    pub state: Duration,
+    /// `tick`.
+    pub tick: Duration,
     /// Time that one auth decision may spend running guest code. Waiting in the host does not count.
     pub auth_running: Duration,
     /// Time that one auth decision may take in all.
@@ -111,6 +103,32 @@ pub struct Limits {
     /// Share of one core that the plugin's filters may use together, in percent, over one second. Past it, frames go
     /// round the plugin as its failure policy says.
     pub share: u32,
+    /// Frames that one instance may hold.
+    pub held_frames: usize,
+    /// Their bytes.
+    pub held_bytes: usize,
+    /// Frames that a filter may emit in one call; when the stream ends, as many as it may hold.
+    pub emits: usize,
+    /// The largest payload that a filter may make.
+    pub payload: usize,
+    /// The largest state handed over at a hot swap.
+    pub snapshot: usize,
+    /// What a guest may hand to the host in one call.
+    pub hostcall: usize,
+    /// Resource handles that a guest may own.
+    pub handles: usize,
+    /// Lines that the plugin may log in one second.
+    pub log_lines: u32,
+    /// Bytes of one line; the rest is cut.
+    pub log_line: usize,
+    /// Series of its own on one path.
+    pub series: usize,
+    /// Keys and values of its store together. At most 64 MiB.
+    pub kv: usize,
+    /// Its keys. At most 65,536.
+    pub kv_keys: usize,
+    /// Bytes of one value.
+    pub kv_value: usize,
     /// Bytes of code of one function; a compiler takes minutes over a function of half a megabyte.
     pub function: usize,
     /// Processor time for compiling the component, in whole seconds.
@@ -122,10 +140,12 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Limits {
-            memory: 64 * MIB,
+            memory: MEMORY,
             table: TABLE_ELEMENTS,
             frame: Duration::from_millis(2),
             open: Duration::from_millis(250),
+            state: Duration::from_millis(10),
+            tick: Duration::from_millis(10),
             auth_running: Duration::from_millis(50),
             auth_wall: Duration::from_secs(5),
             resolve_running: Duration::from_millis(50),
@@ -134,6 +154,19 @@ impl Default for Limits {
             event_wall: Duration::from_secs(30),
             instances: 8,
             share: 50,
+            held_frames: 256,
+            held_bytes: 32 * MIB,
+            emits: 16,
+            payload: 16 * MIB,
+            snapshot: MIB,
+            hostcall: 8 * MIB,
+            handles: 1_024,
+            log_lines: 50,
+            log_line: 4 << 10,
+            series: 64,
+            kv: MIB,
+            kv_keys: 1_024,
+            kv_value: 64 << 10,
             function: 128 << 10,
             compile: Duration::from_secs(30),
             compile_memory: 2 << 30,
@@ -146,19 +179,21 @@ impl Default for Limits {
 pub(crate) struct Meter {
     limit: usize,
     memory: usize,
+    table: usize,
     elements: usize,
-    refused: bool,
+    refused: Option<Limit>,
     /// Memory of all instances of a pool, this one's included.
     pool: Option<Arc<AtomicUsize>>,
 }
 
 impl Meter {
-    pub(crate) fn new(limit: usize) -> Meter {
+    pub(crate) fn new(limits: &Limits) -> Meter {
         Meter {
-            limit: limit.min(64 * MIB),
+            limit: limits.memory.min(MEMORY),
             memory: 0,
+            table: limits.table.min(TABLE_ELEMENTS),
             elements: 0,
-            refused: false,
+            refused: None,
             pool: None,
         }
     }
@@ -180,8 +215,8 @@ impl Meter {
         self.memory
     }
 
-    /// Whether a growth was refused; the guest's own error afterwards is only an `unreachable`.
-    pub(crate) fn refused(&self) -> bool {
+    /// Why a growth was refused, if one was; the guest's own error afterwards is only an `unreachable`.
+    pub(crate) fn refused(&self) -> Option<Limit> {
         self.refused
     }
 }
@@ -198,7 +233,7 @@ impl ResourceLimiter for Meter {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
         let total = self.memory.saturating_sub(current).saturating_add(desired);
         if total > self.limit {
-            self.refused = true;
+            self.refused = Some(Limit::Memory);
             // A trap with a reason, instead of a failed growth that the guest turns into one without.
             bail!(
                 "the instance would need {total} bytes of memory, its limit is {}",
@@ -206,7 +241,7 @@ impl ResourceLimiter for Meter {
             );
         }
         if !self.take(total.saturating_sub(self.memory)) {
-            self.refused = true;
+            self.refused = Some(Limit::PoolMemory);
             bail!("the plugin's instances would need more than {POOL_MEMORY} bytes of memory together");
         }
         self.memory = total;
@@ -215,9 +250,12 @@ impl ResourceLimiter for Meter {
 
     fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> Result<bool> {
         let total = self.elements.saturating_sub(current).saturating_add(desired);
-        if total > TABLE_ELEMENTS {
-            self.refused = true;
-            bail!("the instance would need {total} table elements, its limit is {TABLE_ELEMENTS}");
+        if total > self.table {
+            self.refused = Some(Limit::TableElements);
+            bail!(
+                "the instance would need {total} table elements, its limit is {}",
+                self.table
+            );
         }
         self.elements = total;
         Ok(true)
@@ -228,14 +266,21 @@ impl ResourceLimiter for Meter {
 mod tests {
     use super::*;
 
+    fn meter(memory: usize) -> Meter {
+        Meter::new(&Limits {
+            memory,
+            ..Limits::default()
+        })
+    }
+
     #[test]
     fn memories_are_summed() {
-        let mut meter = Meter::new(3 * MIB);
+        let mut meter = meter(3 * MIB);
         assert!(meter.memory_growing(0, 2 * MIB, None).is_ok());
         assert!(meter.memory_growing(0, MIB, None).is_ok());
         assert_eq!(meter.memory(), 3 * MIB);
         assert!(meter.memory_growing(MIB, 2 * MIB, None).is_err());
-        assert!(meter.refused());
+        assert_eq!(meter.refused(), Some(Limit::Memory));
         assert_eq!(meter.memory(), 3 * MIB);
     }
 
@@ -243,7 +288,7 @@ mod tests {
     fn the_instances_of_a_pool_share_its_memory_and_give_it_back() {
         let pool = Arc::new(AtomicUsize::new(0));
         let full = || {
-            let mut meter = Meter::new(64 * MIB);
+            let mut meter = meter(64 * MIB);
             meter.join(&pool);
             meter.memory_growing(0, 64 * MIB, None).map(|_| meter)
         };
@@ -258,14 +303,15 @@ mod tests {
 
     #[test]
     fn tables_are_summed() {
-        let mut meter = Meter::new(MIB);
+        let mut meter = meter(MIB);
         assert!(meter.table_growing(0, TABLE_ELEMENTS, None).is_ok());
         assert!(meter.table_growing(0, 1, None).is_err());
+        assert_eq!(meter.refused(), Some(Limit::TableElements));
     }
 
     #[test]
     fn a_huge_number_does_not_overflow() {
-        let mut meter = Meter::new(MIB);
+        let mut meter = meter(MIB);
         assert!(meter.memory_growing(0, 1, None).is_ok());
         assert!(meter.memory_growing(0, usize::MAX, None).is_err());
     }

@@ -8,8 +8,8 @@ use std::{
 
 use parking_lot::Mutex;
 
-/// Series of a guest on one path.
-const SERIES: usize = 64;
+use crate::hits::{Hits, Limit};
+
 const NAME_LEN: usize = 64;
 
 /// One use of a plugin on one path. Outlives instances and publications, so that counters only grow.
@@ -17,6 +17,7 @@ const NAME_LEN: usize = 64;
 pub(crate) struct Place {
     path: String,
     pub(crate) counts: Counts,
+    pub(crate) hits: Hits,
     series: Mutex<BTreeMap<String, Sample>>,
 }
 
@@ -109,6 +110,8 @@ pub struct Usage {
     pub memory_bytes: u64,
     /// Bytes of frames that the guest holds.
     pub held_bytes: u64,
+    /// Bounds that the guest ran into and how often, by the key of mediamtx.yml that changes each.
+    pub hits: Vec<(&'static str, u64)>,
     /// The guest's own series, by name.
     pub series: Vec<(String, Sample)>,
 }
@@ -126,8 +129,8 @@ impl Place {
         &self.path
     }
 
-    /// Takes a value of the guest. A name outside the grammar, or one series too many, is dropped.
-    pub(crate) fn sample(&self, name: String, sample: Sample) {
+    /// Takes a value of the guest. A name outside the grammar, or more than `most` series, is dropped.
+    pub(crate) fn sample(&self, name: String, sample: Sample, most: usize) {
         let finite = match sample {
             Sample::Counter(_) => true,
             Sample::Gauge(value) | Sample::Summary { sum: value, .. } => value.is_finite(),
@@ -136,7 +139,8 @@ impl Place {
             return;
         }
         let mut series = self.series.lock();
-        if series.len() >= SERIES && !series.contains_key(&name) {
+        if series.len() >= most && !series.contains_key(&name) {
+            self.hits.hit(Limit::Series);
             return;
         }
         series
@@ -174,6 +178,7 @@ impl Place {
             sampled_time: Duration::from_nanos(read(&c.sampled_nanos)),
             memory_bytes: read(&c.memory_bytes),
             held_bytes: read(&c.held_bytes),
+            hits: self.hits.seen(),
             series: self
                 .series
                 .lock()
@@ -200,9 +205,9 @@ mod tests {
     fn series_add_up_by_kind() {
         let place = Place::new("cam");
         for value in [1.0, 2.5] {
-            place.sample("seen".into(), Sample::Counter(2));
-            place.sample("level".into(), Sample::Gauge(value));
-            place.sample("size".into(), Sample::Summary { count: 1, sum: value });
+            place.sample("seen".into(), Sample::Counter(2), 64);
+            place.sample("level".into(), Sample::Gauge(value), 64);
+            place.sample("size".into(), Sample::Summary { count: 1, sum: value }, 64);
         }
         let series = place.usage().series;
         assert_eq!(
@@ -219,13 +224,15 @@ mod tests {
     fn odd_names_values_and_too_many_series_are_dropped() {
         let place = Place::new("cam");
         for name in ["", "Upper", "1st", "a-b", "a\"b", &"x".repeat(65)] {
-            place.sample(name.into(), Sample::Counter(1));
+            place.sample(name.into(), Sample::Counter(1), 64);
         }
-        place.sample("nan".into(), Sample::Gauge(f64::NAN));
+        place.sample("nan".into(), Sample::Gauge(f64::NAN), 64);
         assert!(place.usage().series.is_empty());
         for n in 0..100 {
-            place.sample(format!("s{n}"), Sample::Counter(1));
+            place.sample(format!("s{n}"), Sample::Counter(1), 64);
         }
-        assert_eq!(place.usage().series.len(), SERIES);
+        let usage = place.usage();
+        assert_eq!(usage.series.len(), 64);
+        assert_eq!(usage.hits, [("series", 36)]);
     }
 }

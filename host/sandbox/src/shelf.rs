@@ -29,7 +29,8 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Error,
-    host::kv::{KEYS, Store, TOTAL_BYTES, Values},
+    host::kv::{Store, Values},
+    limits::{KV_BYTES, KV_KEYS},
 };
 
 const MAGIC: [u8; 8] = *b"wasmtxk1";
@@ -38,8 +39,8 @@ const DIGEST: usize = 32;
 const HEAD: usize = 16;
 /// The end of what does not end.
 const NEVER: u64 = u64::MAX;
-/// The largest file that the quota allows.
-const FILE_BYTES: usize = MAGIC.len() + KEYS * HEAD + TOTAL_BYTES + DIGEST;
+/// The largest file that any quota allows.
+const FILE_BYTES: usize = MAGIC.len() + KV_KEYS * HEAD + KV_BYTES + DIGEST;
 /// From a change until it is written, with all that changed meanwhile.
 const DELAY: Duration = Duration::from_millis(500);
 

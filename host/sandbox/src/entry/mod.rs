@@ -17,6 +17,7 @@ use crate::{
     aside::Aside,
     bindings::filter::filter::Interest,
     failure::{Failure, Refused},
+    hits::Limit,
     instance::{Guest, Opened, Said},
     interest::{Shown, Table},
     metrics::{Place, tally},
@@ -350,7 +351,7 @@ impl Entry {
 
     /// Counts a failure and says it, once.
     fn report(&self, failure: &Failure, call: &'static str) {
-        failure.count(&self.place.counts);
+        failure.count(&self.place);
         self.slot.plugin.common.note_failure(self.place.path(), failure);
         let (plugin, path, version) = (self.name(), self.place.path(), self.version.short());
         tracing::warn!(plugin, path, version, call, %failure, "plugin fails");
@@ -381,6 +382,7 @@ impl Entry {
             time
         };
         if self.slot.plugin.share.spent(now, time, share) {
+            self.place.hits.hit(Limit::Share);
             let (plugin, path) = (self.name(), self.place.path());
             tracing::warn!(
                 plugin,

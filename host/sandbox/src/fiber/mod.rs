@@ -29,9 +29,10 @@ use crate::{
     },
     component::{Code, Role},
     failure::{Failure, Refused},
+    hits::Limit,
     host::{State, turn::Turn},
-    instance::{Restored, store},
-    limits::{SHORTEST_TICK, SNAPSHOT_BYTES, STATE_CALL, TICK_CALL},
+    instance::{Restored, snapshot_fits, store},
+    limits::SHORTEST_TICK,
     metrics::Place,
     plugin::Plugin,
     ticker::EPOCH,
@@ -127,7 +128,7 @@ impl Group {
 
     /// Counts a failure and says it.
     pub(crate) fn report(&self, failure: &Failure, path: &str, call: &'static str) {
-        failure.count(&self.place.counts);
+        failure.count(&self.place);
         self.plugin.common.note_failure(path, failure);
         let plugin = self.plugin.name();
         tracing::warn!(plugin, path, call, %failure, "plugin fails");
@@ -169,15 +170,18 @@ impl<E: Exports> Guest<E> {
             running: version.limits.open,
             until,
         };
+        let configuring = |failure: Failure| failure.timed(Limit::Configure, Limit::lasting(E::ROLE));
         let (exports, life) = run(&mut store, budget, async |store| {
             let instance = pre.instantiate_async(&mut *store).await?;
             Ok((E::of(store, &instance)?, Living::new(store, &instance)?))
         })
-        .await?;
+        .await
+        .map_err(configuring)?;
         let wishes = run(&mut store, budget, async |store| {
             life.wasmtx_plugin_lifecycle().call_configure(store, config).await
         })
-        .await??;
+        .await
+        .map_err(configuring)??;
         let tick = wishes
             .tick
             .map(|millis| Duration::from_millis(millis.into()).max(SHORTEST_TICK));
@@ -194,7 +198,8 @@ impl<E: Exports> Guest<E> {
     /// One call of the role's own.
     pub(crate) async fn call<T>(&mut self, budget: Budget, call: impl Call<E, T>) -> Result<T, Failure> {
         let exports = &self.exports;
-        run(&mut self.store, budget, async |store| call(exports, store).await).await
+        let called = run(&mut self.store, budget, async |store| call(exports, store).await).await;
+        called.map_err(|failure| failure.timed(Limit::running(E::ROLE), Limit::lasting(E::ROLE)))
     }
 
     /// When the next tick is due; `None` when the guest wants none.
@@ -205,13 +210,15 @@ impl<E: Exports> Guest<E> {
     /// Lets a tick happen, due or not.
     pub(crate) async fn tick(&mut self, wall: Duration) -> Result<(), Failure> {
         let life = &self.life;
-        run(&mut self.store, Budget::new(TICK_CALL, wall), async |store| {
+        let budget = Budget::new(self.store.data().limits.tick, wall);
+        run(&mut self.store, budget, async |store| {
             let now = clock::Host::now(store.data_mut());
             let ticked = life.wasmtx_plugin_lifecycle().call_tick(&mut *store, now).await;
             store.data_mut().settle_files().await;
             ticked
         })
-        .await?;
+        .await
+        .map_err(|failure| failure.timed(Limit::Tick, Limit::Tick))?;
         // Ticks that were missed are not made up for.
         self.next_tick = Instant::now() + self.tick.unwrap_or_default();
         Ok(())
@@ -220,25 +227,26 @@ impl<E: Exports> Guest<E> {
     /// The state to hand over, if there is any.
     pub(crate) async fn save(&mut self, wall: Duration) -> Result<Option<Snapshot>, Failure> {
         let life = &self.life;
-        let saved = run(&mut self.store, Budget::new(STATE_CALL, wall), async |store| {
+        let budget = Budget::new(self.store.data().limits.state, wall);
+        let saved = run(&mut self.store, budget, async |store| {
             life.wasmtx_plugin_lifecycle().call_save(store).await
         })
-        .await?;
-        match saved {
-            Some(snapshot) if snapshot.data.len() > SNAPSHOT_BYTES => Err(Failure::other(format!(
-                "its state has {} bytes, at most {SNAPSHOT_BYTES} go over",
-                snapshot.data.len()
-            ))),
-            saved => Ok(saved),
+        .await
+        .map_err(|failure| failure.timed(Limit::State, Limit::State))?;
+        if let Some(snapshot) = &saved {
+            snapshot_fits(snapshot.data.len(), &self.store.data().limits)?;
         }
+        Ok(saved)
     }
 
     pub(crate) async fn restore(&mut self, snapshot: &Snapshot, wall: Duration) -> Result<Restored, Refused> {
         let life = &self.life;
-        let restored = run(&mut self.store, Budget::new(STATE_CALL, wall), async |store| {
+        let budget = Budget::new(self.store.data().limits.state, wall);
+        let restored = run(&mut self.store, budget, async |store| {
             life.wasmtx_plugin_lifecycle().call_restore(store, snapshot).await
         })
-        .await?;
+        .await
+        .map_err(|failure| failure.timed(Limit::State, Limit::State))?;
         match restored {
             Ok(()) => Ok(Restored::Whole),
             Err(PluginError::Unsupported) => Ok(Restored::Fresh),

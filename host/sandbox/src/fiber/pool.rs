@@ -21,6 +21,7 @@ use tokio::{
 use super::{Budget, Call, Exports, Group, Guest};
 use crate::{
     failure::{Cause, Failure, Refused},
+    hits::Limit,
     limits::{ASKED, ASKING},
     metrics::count,
     plugin::Plugin,
@@ -105,7 +106,7 @@ impl<E: Exports> Pool<E> {
         let asking = Asking::enter(&self.asking)?;
         let asked = timeout_at(budget.until.into(), self.asked.clone().acquire_owned())
             .await
-            .map_err(|_| Failure::late())?;
+            .map_err(|_| Failure::late().timed(Limit::running(E::ROLE), Limit::lasting(E::ROLE)))?;
         drop(asking);
         let pool = self.clone();
         let version = question.version;

@@ -13,7 +13,8 @@ use crate::{
         frame::{FrameError, Host, HostHeld, Part},
         types::FrameInfo,
     },
-    limits::{HELD_BYTES, HELD_FRAMES, PAYLOAD_BYTES},
+    hits::{Limit, Refusal},
+    limits::Limits,
 };
 
 /// Pieces of a payload that travel unjoined.
@@ -40,18 +41,41 @@ pub(crate) struct AtHand {
     free: Vec<u32>,
     /// Sum of the lengths in `held`.
     held_bytes: usize,
+    bounds: Bounds,
+}
+
+/// What a guest may hold and make.
+#[derive(Default)]
+struct Bounds {
+    frames: usize,
+    bytes: usize,
+    payload: usize,
 }
 
 impl AtHand {
+    pub(crate) fn new(limits: &Limits) -> AtHand {
+        AtHand {
+            bounds: Bounds {
+                frames: limits.held_frames,
+                bytes: limits.held_bytes,
+                payload: limits.payload,
+            },
+            ..AtHand::default()
+        }
+    }
+
     /// Bytes that the guest keeps.
     pub(crate) fn held_bytes(&self) -> usize {
         self.held_bytes
     }
 
-    fn hold(&mut self) -> Result<u32, FrameError> {
+    fn hold(&mut self) -> Result<u32, Refusal<FrameError>> {
         let payload = self.frame.as_ref().ok_or(FrameError::NoFrame)?.payload.clone();
-        if self.held.len() - self.free.len() >= HELD_FRAMES || self.held_bytes + payload.len() > HELD_BYTES {
-            return Err(FrameError::Quota);
+        if self.held.len() - self.free.len() >= self.bounds.frames {
+            return Err(Refusal::Limit(Limit::HeldFrames));
+        }
+        if self.held_bytes + payload.len() > self.bounds.bytes {
+            return Err(Refusal::Limit(Limit::HeldBytes));
         }
         self.held_bytes += payload.len();
         if let Some(place) = self.free.pop() {
@@ -79,7 +103,7 @@ impl AtHand {
     }
 
     /// One payload of the parts, which are shared and not copied.
-    fn join(&self, parts: Vec<Part>) -> Result<Payload, FrameError> {
+    fn join(&self, parts: Vec<Part>) -> Result<Payload, Refusal<FrameError>> {
         let mut pieces = Vec::with_capacity(parts.len());
         let mut total = 0usize;
         for part in parts {
@@ -87,8 +111,8 @@ impl AtHand {
             self.add_pieces(part, &mut pieces)?;
             let added: usize = pieces[before..].iter().map(Bytes::len).sum();
             total = total.saturating_add(added);
-            if total > PAYLOAD_BYTES {
-                return Err(FrameError::Quota);
+            if total > self.bounds.payload {
+                return Err(Refusal::Limit(Limit::Payload));
             }
         }
         let payload = Payload::of_pieces(pieces);
@@ -125,30 +149,34 @@ impl Host for State {
     }
 
     fn hold(&mut self) -> Result<Resource<Held>, FrameError> {
-        self.frame.hold().map(Resource::new_own)
+        let held = self.frame.hold();
+        held.map(Resource::new_own)
+            .map_err(|refusal| self.refused(refusal, FrameError::Quota))
     }
 
     fn splice(&mut self, parts: Vec<Part>) -> Result<(), FrameError> {
         if self.frame.frame.is_none() {
             return Err(FrameError::NoFrame);
         }
-        self.frame.spliced = Some(self.frame.join(parts)?);
+        let joined = self.frame.join(parts);
+        self.frame.spliced = Some(joined.map_err(|refusal| self.refused(refusal, FrameError::Quota))?);
         Ok(())
     }
 
     fn emit(&mut self, info: FrameInfo, parts: Vec<Part>) -> Result<(), FrameError> {
-        let at_hand = &mut self.frame;
+        let at_hand = &self.frame;
         if at_hand.emits == 0 {
             return Err(FrameError::NoFrame);
         }
         if at_hand.emitted.len() >= at_hand.emits {
-            return Err(FrameError::Quota);
+            return Err(self.refused(Refusal::Limit(Limit::Emits), FrameError::Quota));
         }
         if !at_hand.tracks.contains(&TrackId(info.track)) {
             return Err(FrameError::Range);
         }
-        let payload = at_hand.join(parts)?;
-        at_hand.emitted.push(frame(&info, payload));
+        let joined = at_hand.join(parts);
+        let payload = joined.map_err(|refusal| self.refused(refusal, FrameError::Quota))?;
+        self.frame.emitted.push(frame(&info, payload));
         Ok(())
     }
 }
@@ -261,7 +289,7 @@ mod tests {
         };
         AtHand {
             frame: Some(frame(&info, payload.into())),
-            ..AtHand::default()
+            ..AtHand::new(&Limits::default())
         }
     }
 
@@ -290,7 +318,10 @@ mod tests {
         let at_hand = at_hand(b"0123456789");
         for (offset, len) in [(0, 11), (11, 0), (u32::MAX, 1), (1, u32::MAX)] {
             assert!(
-                matches!(at_hand.join(vec![original(offset, len)]), Err(FrameError::Range)),
+                matches!(
+                    at_hand.join(vec![original(offset, len)]),
+                    Err(Refusal::Error(FrameError::Range))
+                ),
                 "{offset}+{len}"
             );
         }
@@ -303,24 +334,24 @@ mod tests {
     #[test]
     fn a_payload_is_bounded() {
         let at_hand = at_hand(b"0123456789");
-        let giant = vec![Part::Bytes(vec![0; PAYLOAD_BYTES]), original(0, 1)];
-        assert!(matches!(at_hand.join(giant), Err(FrameError::Quota)));
+        let giant = vec![Part::Bytes(vec![0; at_hand.bounds.payload]), original(0, 1)];
+        assert!(matches!(at_hand.join(giant), Err(Refusal::Limit(Limit::Payload))));
     }
 
     #[test]
     fn holding_is_bounded_and_releasing_makes_room() {
         let mut at_hand = at_hand(b"0123456789");
-        for n in 0..HELD_FRAMES {
+        for n in 0..256 {
             assert_eq!(at_hand.hold().unwrap(), n as u32);
         }
-        assert!(matches!(at_hand.hold(), Err(FrameError::Quota)));
+        assert!(matches!(at_hand.hold(), Err(Refusal::Limit(Limit::HeldFrames))));
         at_hand.release(3);
         at_hand.release(3);
         at_hand.release(u32::MAX);
-        assert_eq!(at_hand.held_bytes(), 10 * (HELD_FRAMES - 1));
+        assert_eq!(at_hand.held_bytes(), 10 * 255);
         assert_eq!(at_hand.hold().unwrap(), 3);
         at_hand.frame = None;
-        assert!(matches!(at_hand.hold(), Err(FrameError::NoFrame)));
+        assert!(matches!(at_hand.hold(), Err(Refusal::Error(FrameError::NoFrame))));
     }
 
     #[test]

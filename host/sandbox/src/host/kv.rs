@@ -12,13 +12,11 @@ use parking_lot::Mutex;
 use super::State;
 use crate::{
     bindings::plugin::kv::{Host, KvError},
+    hits::{Limit, Refusal},
+    limits::{KV_BYTES, KV_KEYS, Limits},
     shelf::Keeping,
 };
 
-/// Keys and values together.
-pub(crate) const TOTAL_BYTES: usize = 1 << 20;
-pub(crate) const KEYS: usize = 1_024;
-const VALUE_BYTES: usize = 64 << 10;
 const KEY_BYTES: usize = 256;
 /// A century: longer lives are for ever, and adding them to a clock cannot overflow.
 const LONGEST: u64 = 100 * 365 * 86_400;
@@ -55,6 +53,35 @@ struct Value {
     ends: Option<Instant>,
 }
 
+/// How much there may be of it.
+#[derive(Clone, Copy)]
+struct Quota {
+    /// Keys and values together.
+    bytes: usize,
+    keys: usize,
+    /// Of one value.
+    value: usize,
+}
+
+impl Quota {
+    /// What no plugin's own quota is beyond.
+    const MOST: Quota = Quota {
+        bytes: KV_BYTES,
+        keys: KV_KEYS,
+        value: KV_BYTES,
+    };
+
+    fn of(limits: &Limits) -> Quota {
+        Quota {
+            bytes: limits.kv.min(KV_BYTES),
+            keys: limits.kv_keys.min(KV_KEYS),
+            value: limits.kv_value,
+        }
+    }
+}
+
+type Changed<T> = Result<T, Refusal<KvError>>;
+
 /// How long a value that is set lives.
 #[derive(Clone, Copy)]
 enum Life {
@@ -66,10 +93,7 @@ enum Life {
 
 impl Store {
     /// Changes the values, and has them written if they changed and are kept.
-    fn change<T>(
-        self: &Arc<Self>,
-        change: impl FnOnce(&mut Values, Instant) -> Result<T, KvError>,
-    ) -> Result<T, KvError> {
+    fn change<T>(self: &Arc<Self>, change: impl FnOnce(&mut Values, Instant) -> Changed<T>) -> Changed<T> {
         let changed = change(&mut self.values.lock(), Instant::now());
         if changed.is_ok() {
             self.keeping.changed(self);
@@ -88,8 +112,7 @@ impl Host for State {
     }
 
     fn set(&mut self, key: String, value: Vec<u8>, ttl: Option<u64>) -> Result<(), KvError> {
-        self.granted()?
-            .change(|values, now| values.set(key, value, Life::New(ttl), now))
+        self.change(|values, now, quota| values.set(key, value, Life::New(ttl), now, quota))
     }
 
     fn swap(
@@ -99,34 +122,38 @@ impl Host for State {
         value: Vec<u8>,
         ttl: Option<u64>,
     ) -> Result<(), KvError> {
-        self.granted()?.change(|values, now| {
+        self.change(|values, now, quota| {
             if values.get(&key, now) != expected.as_deref() {
-                return Err(KvError::Conflict);
+                return Err(KvError::Conflict.into());
             }
-            values.set(key, value, Life::New(ttl), now)
+            values.set(key, value, Life::New(ttl), now, quota)
         })
     }
 
     fn add(&mut self, key: String, delta: i64, ttl: Option<u64>) -> Result<i64, KvError> {
-        self.granted()?.change(|values, now| values.add(key, delta, ttl, now))
+        self.change(|values, now, quota| values.add(key, delta, ttl, now, quota))
     }
 
     fn delete(&mut self, key: String) {
-        if let Ok(store) = self.granted() {
-            let _ = store.change(|values, _| {
-                values.remove(&key);
-                Ok(())
-            });
-        }
+        // Without the grant there is nothing to delete.
+        let _ = self.change(|values, _, _| {
+            values.remove(&key);
+            Ok(())
+        });
     }
 }
 
 impl State {
-    fn granted(&self) -> Result<&Arc<Store>, KvError> {
+    fn change<T>(&self, change: impl FnOnce(&mut Values, Instant, Quota) -> Changed<T>) -> Result<T, KvError> {
         if self.grants.kv == Kv::No {
             return Err(KvError::NotGranted);
         }
-        Ok(&self.common.kv)
+        let quota = Quota::of(&self.limits);
+        let changed = self.common.kv.change(|values, now| change(values, now, quota));
+        changed.map_err(|refusal| match refusal {
+            Refusal::Limit(Limit::KvValue) => self.refused(refusal, KvError::TooLarge),
+            refusal => self.refused(refusal, KvError::Quota),
+        })
     }
 }
 
@@ -137,7 +164,7 @@ impl Values {
     }
 
     /// The number is text, as in other stores, so that `get` shows it and `set` may begin it.
-    fn add(&mut self, key: String, delta: i64, ttl: Option<u64>, now: Instant) -> Result<i64, KvError> {
+    fn add(&mut self, key: String, delta: i64, ttl: Option<u64>, now: Instant, quota: Quota) -> Changed<i64> {
         let present = match self.get(&key, now) {
             None => 0,
             Some(data) => str::from_utf8(data)
@@ -146,11 +173,11 @@ impl Values {
                 .ok_or(KvError::Conflict)?,
         };
         let sum = i64::checked_add(present, delta).ok_or(KvError::Conflict)?;
-        self.set(key, sum.to_string().into_bytes(), Life::AsBefore(ttl), now)?;
+        self.set(key, sum.to_string().into_bytes(), Life::AsBefore(ttl), now, quota)?;
         Ok(sum)
     }
 
-    fn set(&mut self, key: String, data: Vec<u8>, life: Life, now: Instant) -> Result<(), KvError> {
+    fn set(&mut self, key: String, data: Vec<u8>, life: Life, now: Instant, quota: Quota) -> Changed<()> {
         let new = |ttl: Option<u64>| {
             ttl.filter(|ttl| *ttl < LONGEST)
                 .map(|ttl| now + Duration::from_secs(ttl))
@@ -160,23 +187,30 @@ impl Values {
             (Life::AsBefore(_), Some(before)) => before.ends,
             (Life::New(ttl) | Life::AsBefore(ttl), _) => new(ttl),
         };
-        self.put(key, data, ends, now)
+        self.put(key, data, ends, now, quota)
     }
 
     /// Within the quota.
-    fn put(&mut self, key: String, data: Vec<u8>, ends: Option<Instant>, now: Instant) -> Result<(), KvError> {
-        if data.len() > VALUE_BYTES || key.len() > KEY_BYTES {
-            return Err(KvError::TooLarge);
+    fn put(&mut self, key: String, data: Vec<u8>, ends: Option<Instant>, now: Instant, quota: Quota) -> Changed<()> {
+        if key.len() > KEY_BYTES {
+            return Err(KvError::TooLarge.into());
         }
-        let fits = |values: &Values| {
+        if data.len() > quota.value {
+            return Err(Refusal::Limit(Limit::KvValue));
+        }
+        let over = |values: &Values| {
             let old = values.map.get(&key).map(|old| key.len() + old.data.len());
-            values.bytes - old.unwrap_or(0) + key.len() + data.len() <= TOTAL_BYTES
-                && values.map.len() + usize::from(old.is_none()) <= KEYS
+            let bytes = values.bytes - old.unwrap_or(0) + key.len() + data.len();
+            if bytes > quota.bytes {
+                Some(Limit::Kv)
+            } else {
+                (values.map.len() + usize::from(old.is_none()) > quota.keys).then_some(Limit::KvKeys)
+            }
         };
-        if !fits(self) {
+        if over(self).is_some() {
             self.forget_expired(now);
-            if !fits(self) {
-                return Err(KvError::Quota);
+            if let Some(limit) = over(self) {
+                return Err(Refusal::Limit(limit));
             }
         }
         self.remove(&key);
@@ -197,7 +231,7 @@ impl Values {
     pub(crate) fn revive(&mut self, key: String, data: Vec<u8>, left: Option<Duration>, now: Instant) {
         if self.get(&key, now).is_none() {
             // What does not fit was written under other bounds.
-            let _ = self.put(key, data, left.and_then(|left| now.checked_add(left)), now);
+            let _ = self.put(key, data, left.and_then(|left| now.checked_add(left)), now, Quota::MOST);
         }
     }
 
@@ -217,8 +251,16 @@ impl Values {
 mod tests {
     use super::*;
 
-    fn set(values: &mut Values, key: &str, len: usize, ttl: Option<u64>, now: Instant) -> Result<(), KvError> {
-        let result = values.set(key.into(), vec![0; len], Life::New(ttl), now);
+    const VALUE_BYTES: usize = 64 << 10;
+    const KEYS: usize = 1_024;
+    const QUOTA: Quota = Quota {
+        bytes: 1 << 20,
+        keys: KEYS,
+        value: VALUE_BYTES,
+    };
+
+    fn set(values: &mut Values, key: &str, len: usize, ttl: Option<u64>, now: Instant) -> Changed<()> {
+        let result = values.set(key.into(), vec![0; len], Life::New(ttl), now, QUOTA);
         let bytes: usize = values.map.iter().map(|(key, value)| key.len() + value.data.len()).sum();
         assert_eq!(values.bytes, bytes);
         result
@@ -239,14 +281,14 @@ mod tests {
         let (mut values, now) = (Values::default(), Instant::now());
         assert!(matches!(
             set(&mut values, "big", VALUE_BYTES + 1, None, now),
-            Err(KvError::TooLarge)
+            Err(Refusal::Limit(Limit::KvValue))
         ));
         for n in 0..15 {
             set(&mut values, &format!("{n:02}"), VALUE_BYTES, Some(1), now).unwrap();
         }
         assert!(matches!(
             set(&mut values, "one more", VALUE_BYTES, None, now),
-            Err(KvError::Quota)
+            Err(Refusal::Limit(Limit::Kv))
         ));
         set(&mut values, "00", VALUE_BYTES, None, now).unwrap();
         set(&mut values, "one more", VALUE_BYTES, None, now + Duration::from_secs(1)).unwrap();
@@ -261,7 +303,7 @@ mod tests {
         }
         assert!(matches!(
             set(&mut values, "one more", 1, None, now),
-            Err(KvError::Quota)
+            Err(Refusal::Limit(Limit::KvKeys))
         ));
         set(&mut values, "7", 2, None, now).unwrap();
     }
@@ -270,13 +312,13 @@ mod tests {
     fn a_number_is_text_and_keeps_the_end_it_was_begun_with() {
         let (mut values, now) = (Values::default(), Instant::now());
         let later = now + Duration::from_secs(9);
-        assert_eq!(values.add("n".into(), 40, Some(10), now).unwrap(), 40);
-        assert_eq!(values.add("n".into(), 2, Some(100), later).unwrap(), 42);
+        assert_eq!(values.add("n".into(), 40, Some(10), now, QUOTA).unwrap(), 40);
+        assert_eq!(values.add("n".into(), 2, Some(100), later, QUOTA).unwrap(), 42);
         assert_eq!(values.get("n", later), Some(&b"42"[..]));
         assert!(values.get("n", now + Duration::from_secs(10)).is_none());
         let after = now + Duration::from_secs(11);
         assert_eq!(
-            values.add("n".into(), -1, None, after).unwrap(),
+            values.add("n".into(), -1, None, after, QUOTA).unwrap(),
             -1,
             "what ended counts as nothing"
         );
@@ -287,16 +329,24 @@ mod tests {
     fn what_is_no_number_and_what_would_not_be_one_is_a_conflict() {
         let (mut values, now) = (Values::default(), Instant::now());
         for text in ["", "4 2", "0x1", "99999999999999999999"] {
-            values.set("n".into(), text.into(), Life::New(None), now).unwrap();
+            values
+                .set("n".into(), text.into(), Life::New(None), now, QUOTA)
+                .unwrap();
             assert!(
-                matches!(values.add("n".into(), 1, None, now), Err(KvError::Conflict)),
+                matches!(
+                    values.add("n".into(), 1, None, now, QUOTA),
+                    Err(Refusal::Error(KvError::Conflict))
+                ),
                 "{text}"
             );
         }
         values
-            .set("n".into(), i64::MAX.to_string().into(), Life::New(None), now)
+            .set("n".into(), i64::MAX.to_string().into(), Life::New(None), now, QUOTA)
             .unwrap();
-        assert!(matches!(values.add("n".into(), 1, None, now), Err(KvError::Conflict)));
-        assert_eq!(values.add("n".into(), -1, None, now).unwrap(), i64::MAX - 1);
+        assert!(matches!(
+            values.add("n".into(), 1, None, now, QUOTA),
+            Err(Refusal::Error(KvError::Conflict))
+        ));
+        assert_eq!(values.add("n".into(), -1, None, now, QUOTA).unwrap(), i64::MAX - 1);
     }
 }

@@ -5,20 +5,21 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::State;
-use crate::bindings::plugin::log::{Host, Level};
-
-/// Bytes of one line; the rest is cut.
-const LINE_LEN: usize = 4 << 10;
-/// Lines of one plugin in one second.
-const LINES: u32 = 50;
+use crate::{
+    bindings::plugin::log::{Host, Level},
+    hits::Limit,
+};
 
 impl Host for State {
     fn log(&mut self, level: Level, message: String) {
-        let (plugin, path) = (&*self.common.name, self.place.path());
-        if !self.common.lines.admit(plugin) {
+        if !self.may_log() {
             return;
         }
-        let message = clean(&message, LINE_LEN);
+        let (plugin, path) = (&*self.common.name, self.place.path());
+        if message.len() > self.limits.log_line {
+            self.place.hits.hit(Limit::LogLine);
+        }
+        let message = clean(&message, self.limits.log_line);
         match level {
             Level::Trace => tracing::trace!(plugin, path, "{message}"),
             Level::Debug => tracing::debug!(plugin, path, "{message}"),
@@ -26,6 +27,17 @@ impl Host for State {
             Level::Warn => tracing::warn!(plugin, path, "{message}"),
             Level::Error => tracing::error!(plugin, path, "{message}"),
         }
+    }
+}
+
+impl State {
+    /// Takes one line of those that the plugin has in this second, if there is one left.
+    pub(super) fn may_log(&self) -> bool {
+        let admitted = self.common.lines.admit(&self.common.name, self.limits.log_lines);
+        if !admitted {
+            self.place.hits.hit(Limit::LogLines);
+        }
+        admitted
     }
 }
 
@@ -54,8 +66,9 @@ struct Window {
 }
 
 impl Throttle {
-    pub(crate) fn admit(&self, plugin: &str) -> bool {
-        let (admitted, dropped) = self.0.lock().admit(Instant::now());
+    /// Whether one more line of this second passes, of at most `lines`.
+    fn admit(&self, plugin: &str, lines: u32) -> bool {
+        let (admitted, dropped) = self.0.lock().admit(Instant::now(), lines);
         if dropped > 0 {
             tracing::warn!(plugin, dropped, "the plugin logs too much: lines were dropped");
         }
@@ -65,7 +78,7 @@ impl Throttle {
 
 impl Window {
     /// Whether this line passes, and how many lines of the window that just ended did not.
-    fn admit(&mut self, now: Instant) -> (bool, u64) {
+    fn admit(&mut self, now: Instant, lines: u32) -> (bool, u64) {
         let mut dropped = 0;
         if self
             .since
@@ -77,7 +90,7 @@ impl Window {
                 ..Window::default()
             };
         }
-        if self.lines < LINES {
+        if self.lines < lines {
             self.lines += 1;
             (true, dropped)
         } else {
@@ -101,9 +114,9 @@ mod tests {
     fn fifty_lines_a_second_pass_and_the_rest_is_counted() {
         let start = Instant::now();
         let mut window = Window::default();
-        let passed = (0..80).filter(|_| window.admit(start).0).count();
+        let passed = (0..80).filter(|_| window.admit(start, 50).0).count();
         assert_eq!(passed, 50);
-        assert_eq!(window.admit(start + Duration::from_secs(1)), (true, 30));
-        assert_eq!(window.admit(start + Duration::from_secs(1)), (true, 0));
+        assert_eq!(window.admit(start + Duration::from_secs(1), 50), (true, 30));
+        assert_eq!(window.admit(start + Duration::from_secs(1), 50), (true, 0));
     }
 }

@@ -32,7 +32,8 @@ use crate::{
     bindings::{self, plugin},
     deadline::Overtime,
     failure::Failure,
-    limits::Meter,
+    hits::Refusal,
+    limits::{Limits, Meter},
     metrics::Place,
     services::{Control, HttpClient, Services, StorageGrant},
     ticker::Ticker,
@@ -146,6 +147,7 @@ pub(crate) struct State {
     pub(crate) place: Arc<Place>,
     pub(crate) grants: Grants,
     pub(crate) outside: Outside,
+    pub(crate) limits: Limits,
     pub(crate) meter: Meter,
     pub(crate) frame: frame::AtHand,
     pub(crate) files: storage::Files,
@@ -169,14 +171,28 @@ impl State {
             place,
             grants: version.grants.clone(),
             outside: version.outside.clone(),
-            meter: Meter::new(version.limits.memory),
-            frame: frame::AtHand::default(),
+            meter: Meter::new(&version.limits),
+            frame: frame::AtHand::new(&version.limits),
+            limits: version.limits.clone(),
             files: storage::Files::default(),
             proof: None,
             running: Duration::ZERO,
             turn: None,
             not_before: None,
             overtime: None,
+        }
+    }
+}
+
+impl State {
+    /// In the words of the contract, where `over` is what it says about a bound. Bounds that are met are counted.
+    fn refused<E>(&self, refusal: Refusal<E>, over: E) -> E {
+        match refusal {
+            Refusal::Error(error) => error,
+            Refusal::Limit(limit) => {
+                self.place.hits.hit(limit);
+                over
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ const JSON_LEN: usize = 4 << 10;
 
 impl notify::Host for State {
     fn raise(&mut self, kind: String, json: String) {
-        if !self.common.lines.admit(&self.common.name) {
+        if !self.may_log() {
             return;
         }
         let (kind, path) = (clean(&kind, KIND_LEN), self.place.path());

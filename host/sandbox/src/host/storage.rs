@@ -24,7 +24,6 @@ use crate::{
         frame::Slice,
         storage::{Entry, Host, HostFile, StorageError},
     },
-    limits::HOSTCALL_BYTES,
     services::{self, Append, Directory, Stored},
 };
 
@@ -397,7 +396,7 @@ async fn end(
 
 async fn read(state: &mut State, name: String, offset: u64, len: u32) -> Result<Bytes> {
     let name = known(name)?;
-    let len = len.min(u32::try_from(HOSTCALL_BYTES).unwrap_or(u32::MAX));
+    let len = len.min(u32::try_from(state.limits.hostcall).unwrap_or(u32::MAX));
     state
         .ask_directory(move |directory| directory.read(&name, offset, len))
         .await

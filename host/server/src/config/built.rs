@@ -129,14 +129,6 @@ const LIMITS: &[Feature] = &[loose(&[
 ])];
 
 const PLUGIN: &[Feature] = &[loose(&["instances", "run", "state"])];
-const PLUGIN_LIMITS: &[Feature] = &[loose(&[
-    "framesPerCall",
-    "heldFrames",
-    "heldBytes",
-    "snapshot",
-    "logLines",
-    "kv",
-])];
 /// Nothing stands behind this: what a plugin asks for does not happen.
 const GRANTS: &[Feature] = &[loose(&["control"])];
 /// There are no such plugins yet.
@@ -231,9 +223,6 @@ fn idle_plugin(node: &Node, conf: &Plugin) -> Vec<String> {
         let keys = node.get(key).map(written).unwrap_or_default();
         names.extend(idle(&keys).into_iter().map(|name| format!("{key}.{name}")));
     };
-    below("limits", &|keys| {
-        owned(idle(PLUGIN_LIMITS, keys, &conf.limits, &default.limits))
-    });
     below("grant", &|keys| owned(idle(GRANTS, keys, &conf.grant, &default.grant)));
     below("onError", &|keys| {
         owned(idle(POLICIES, keys, &conf.on_error.0, &default.on_error.0))
@@ -305,13 +294,12 @@ mod tests {
     use std::{collections::BTreeSet, fs, path::Path};
 
     /// The tables with the fields that they are about.
-    fn tables() -> [(&'static [Feature], &'static [Field]); 7] {
+    fn tables() -> [(&'static [Feature], &'static [Field]); 6] {
         [
             (GLOBAL, Global::fields()),
             (PATH, PathConf::fields()),
             (LIMITS, Limits::fields()),
             (PLUGIN, Plugin::fields()),
-            (PLUGIN_LIMITS, plugin::Limits::fields()),
             (GRANTS, plugin::Grant::fields()),
             (POLICIES, plugin::OnError::fields()),
         ]

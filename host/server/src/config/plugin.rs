@@ -1,14 +1,16 @@
 //! Plugins in the file: the registry (`plugins:` at top level, a map) and their use on a path (a list).
 
+mod limits;
+
+pub use self::limits::Limits;
 use super::{
     node::{Content, Node},
     schema::{Reader, Shape, Value, choices, describe, settings},
     secret::{Fingerprint, REDACTED},
-    units::Size,
     value::text,
 };
 use serde_json::Value as Json;
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 pub use super::grant::{Control, Files, Grant, Hosts, KeyValues, Storage};
 
@@ -199,36 +201,6 @@ choices! {
         Fresh = "fresh",
         /// The old version stays.
         Keep = "keep",
-    }
-}
-
-settings! {
-    /// How much a plugin may take.
-    pub struct Limits {
-        /// Memory of one instance.
-        "memory" => memory: Size = Size::mebi(64),
-        /// Time for one frame.
-        "callTimeout" => call_timeout: Duration = Duration::from_millis(2),
-        /// Time to be configured or opened.
-        "configureTimeout" => configure_timeout: Duration = Duration::from_millis(250),
-        /// Time for one decision about a client, waiting included.
-        "authTimeout" => auth_timeout: Duration = Duration::from_secs(5),
-        /// Guest time for one decision about a client.
-        "authBudget" => auth_budget: Duration = Duration::from_millis(50),
-        /// Share of one core over all its instances.
-        "cpuShare" => cpu_share: f64 = 0.5,
-        /// Frames it may emit in one call.
-        "framesPerCall" => frames_per_call: u32 = 16,
-        /// Frames it may hold back.
-        "heldFrames" => held_frames: u32 = 256,
-        /// Bytes it may hold back.
-        "heldBytes" => held_bytes: Size = Size::mebi(32),
-        /// State handed to the next version.
-        "snapshot" => snapshot: Size = Size::mebi(1),
-        /// Log lines per second.
-        "logLines" => log_lines: u32 = 50,
-        /// Its key-value store.
-        "kv" => kv: Size = Size::mebi(1),
     }
 }
 

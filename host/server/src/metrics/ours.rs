@@ -257,6 +257,22 @@ fn usages(text: &mut Text, places: &[(&str, &Usage)]) {
             );
         }
     }
+    text.describe(
+        "wasmtx_plugin_limit_hits_total",
+        COUNTER,
+        "Times that the guest ran into a bound, by the key that changes it.",
+    );
+    for (plugin, usage) in places {
+        for (limit, hits) in &usage.hits {
+            let [path, plugin] = labels(plugin, usage);
+            text.row(
+                "wasmtx_plugin_limit_hits_total",
+                "",
+                &[("limit", (*limit).to_owned()), path, plugin],
+                hits,
+            );
+        }
+    }
     text.describe("wasmtx_plugin_series", "untyped", "What the guest itself counts.");
     for (plugin, usage) in places {
         for (name, sample) in &usage.series {
@@ -287,6 +303,7 @@ mod tests {
         usage.path = "cam".into();
         usage.calls = 7;
         usage.traps = 2;
+        usage.hits = vec![("heldFrames", 5)];
         usage.series = vec![
             ("faces".into(), Sample::Counter(3)),
             ("size".into(), Sample::Summary { count: 2, sum: 1.5 }),
@@ -297,6 +314,7 @@ mod tests {
         for row in [
             "wasmtx_plugin_calls_total{path=\"cam\",plugin=\"detector\"} 7\n",
             "wasmtx_plugin_failures_total{kind=\"trap\",path=\"cam\",plugin=\"detector\"} 2\n",
+            "wasmtx_plugin_limit_hits_total{limit=\"heldFrames\",path=\"cam\",plugin=\"detector\"} 5\n",
             "wasmtx_plugin_series{name=\"faces\",path=\"cam\",plugin=\"detector\"} 3\n",
             "wasmtx_plugin_series_count{name=\"size\",path=\"cam\",plugin=\"detector\"} 2\n",
             "wasmtx_plugin_series_sum{name=\"size\",path=\"cam\",plugin=\"detector\"} 1.5\n",

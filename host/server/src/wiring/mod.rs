@@ -1,5 +1,6 @@
 //! From mediamtx.yml to the plain structs that the other rooms take.
 
+mod limits;
 mod paths;
 mod plans;
 mod plugins;

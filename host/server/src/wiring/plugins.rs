@@ -1,9 +1,10 @@
 //! The registry of plugins, as the sandbox takes it.
 
 use wasmtx_sandbox::{
-    AuthFailure, FilterFailure, Grants, Kv, Limits, OnError, PluginSpec, Reach, Source, Use, services::StorageGrant,
+    AuthFailure, FilterFailure, Grants, Kv, OnError, PluginSpec, Reach, Source, Use, services::StorageGrant,
 };
 
+use super::limits::limits;
 use crate::config::{Global, plugin};
 
 /// The entries of the global `plugins`.
@@ -17,18 +18,11 @@ fn spec(name: &str, plugin: &plugin::Plugin) -> PluginSpec {
         plugin::Location::Builtin(bundled) => Source::Bundled(bundled.clone()),
         plugin::Location::File(file) => Source::File(file.clone()),
     };
-    let mut limits = Limits::default();
-    limits.memory = plugin.limits.memory.as_usize();
-    limits.frame = plugin.limits.call_timeout;
-    limits.open = plugin.limits.configure_timeout;
-    limits.auth_wall = plugin.limits.auth_timeout;
-    limits.auth_running = plugin.limits.auth_budget;
-    limits.share = percent(plugin.limits.cpu_share);
     PluginSpec {
         sha256: plugin.sha256.sha256(),
         config: plugin.config.0.clone(),
         grants: grants(&plugin.grant),
-        limits,
+        limits: limits(&plugin.limits),
         on_error: on_error(&plugin.on_error.0),
         allow_track_change: plugin.allow_track_change,
         ..PluginSpec::new(name, source)
@@ -55,12 +49,6 @@ fn grants(grant: &plugin::Grant) -> Grants {
     };
     grants.credentials = grant.credentials;
     grants
-}
-
-/// A share of a core in percent, at least one.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
-fn percent(share: f64) -> u32 {
-    (share * 100.0).clamp(1.0, 6_400.0) as u32
 }
 
 fn on_error(policy: &plugin::OnError) -> OnError {

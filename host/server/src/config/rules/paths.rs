@@ -57,6 +57,11 @@ impl Checker<'_> {
                     "it is a number of cores above zero",
                 );
             }
+            let memory = u64::try_from(wasmtx_sandbox::Limits::default().memory).unwrap_or(u64::MAX);
+            if entry.limits.memory.0 > memory {
+                let message = format!("an instance has {} at most", plugin::Limits::default().memory);
+                self.refuse(&["plugins", name, "limits", "memory"], message);
+            }
         }
     }
 
