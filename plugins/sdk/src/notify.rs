@@ -1,6 +1,6 @@
 //! Events of the plugin's own kind, without a grant: they go to the server's log, its API's stream, webhooks, and plugins with the
 //! [`events`](crate::events) role, which see [`Event::Other`](crate::events::Event::Other). What comes too fast is
-//! dropped. A kind has at most 64 characters, the JSON 4 KiB.
+//! dropped. A kind has at most 64 characters, the JSON 4 KiB: longer ones only stand in the log, cut.
 //!
 //! ```
 //! use wasmtx_plugin::{json, notify};

@@ -206,3 +206,66 @@ fn kv_flood() {
 }
 
 wasmtx_plugin::export!(EventsModes: events);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmtx_plugin::testing::{
+        announce, answer_http, client, configure, metrics, publication, segment, take_kicks, take_log, take_raised,
+    };
+    use wasmtx_plugin::{CloseReason, storage};
+
+    /// Tells of a connection, a stream and a segment.
+    fn run(config: &str) -> Vec<String> {
+        let mut plugin: EventsModes = configure(config).unwrap();
+        announce(&mut plugin, Event::Connected(client()));
+        announce(&mut plugin, Event::Online(publication("cam", [])));
+        announce(&mut plugin, Event::SegmentDone(segment("cam")));
+        announce(&mut plugin, Event::Offline(("cam".into(), CloseReason::Ended)));
+        take_log().into_iter().map(|(_, line)| line).collect()
+    }
+
+    #[test]
+    fn what_happened_is_told_written_and_counted() {
+        assert_eq!(
+            run(r#"{"mode":"tell"}"#),
+            [
+                "1 0 connected -",
+                "2 0 online cam",
+                "3 0 segment-done cam",
+                "4 0 offline cam"
+            ]
+        );
+        run(r#"{"mode":"write","to":"log","first":1,"every":2}"#);
+        assert_eq!(
+            storage::read("log", 0, 99).unwrap(),
+            b"6 0 online cam\n8 0 offline cam\n"
+        );
+        run(r#"{"mode":"count"}"#);
+        assert_eq!(kv::get("events/online").unwrap(), b"1");
+        run(r#"{"mode":"measure"}"#);
+        assert_eq!(metrics().counters["events_segment_done"], 1);
+    }
+
+    #[test]
+    fn only_the_kind_that_matters_is_answered() {
+        answer_http(|_| Ok(http::Response::new(500)));
+        let lines = run(r#"{"mode":"post","to":"http://a.example","kind":"online"}"#);
+        assert_eq!(lines, ["posted 2 0 online cam: 500"]);
+        run(r#"{"mode":"kick","kind":"connected"}"#);
+        assert_eq!(take_kicks().len(), 1);
+        run(r#"{"mode":"raise","kind":"offline"}"#);
+        assert_eq!(
+            take_raised(),
+            [("seen".into(), json!({ "kind": "offline", "path": "cam" }))]
+        );
+    }
+
+    #[test]
+    fn floods_are_cut_and_said_so() {
+        let lines = run(r#"{"mode":"kv-flood","kind":"online"}"#);
+        assert_eq!(lines, ["refused: quota, and a huge one: too-large"]);
+        run(r#"{"mode":"metrics-flood","kind":"online"}"#);
+        assert!(metrics().gauges.values().all(|value| value.is_finite()));
+    }
+}

@@ -115,3 +115,26 @@ fn named(path: &str) -> Option<Mode> {
 }
 
 wasmtx_plugin::export!(ResolverModes: resolver);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmtx_plugin::testing::{answer_http, client, configure};
+
+    #[test]
+    fn the_path_or_the_configuration_says_what_to_answer() {
+        let mut plugin: ResolverModes = configure(r#"{"mode":"source","to":"rtsp://a.example/$PATH"}"#).unwrap();
+        let mut resolve = |path: &str| plugin.resolve(path.into(), client());
+        assert_eq!(resolve("live"), Answer::source("rtsp://a.example/live"));
+        assert_eq!(resolve("live/nothing"), Answer::Nothing);
+        assert_eq!(resolve("live/circle"), Answer::redirect("live/circle"));
+        assert_eq!(resolve("live/ask"), Answer::Nothing, "nobody answers");
+        answer_http(|request| {
+            Ok(http::Response {
+                body: format!("srt://{}", request.url.len()).into(),
+                ..http::Response::new(200)
+            })
+        });
+        assert_eq!(resolve("live/ask"), Answer::source("srt://25"));
+    }
+}

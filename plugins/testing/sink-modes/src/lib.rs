@@ -289,3 +289,63 @@ fn grow() {
 }
 
 wasmtx_plugin::export!(SinkModes: sink);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmtx_plugin::testing::{
+        Reader, answer_http, configure, delta, h264, key, metrics, publication, set_storage_room, take_kicks, take_log,
+    };
+
+    /// Two batches of two frames, then the end. Returns what was logged and what the second batch was answered.
+    fn run(config: &str) -> (Vec<String>, Result<(), Error>) {
+        let mut reader = Reader::open(configure::<SinkModes>(config).unwrap(), publication("a/b", [h264(1)])).unwrap();
+        let mut push = |first| reader.push([(key(1, first), b"key".as_slice()), (delta(1, first + 1), b"delta")]);
+        push(0).unwrap();
+        let answer = push(2);
+        reader.close(CloseReason::Ended);
+        (take_log().into_iter().map(|(_, line)| line).collect(), answer)
+    }
+
+    #[test]
+    fn what_came_is_told_and_counted() {
+        let (lines, _) = run(r#"{"mode":"tell"}"#);
+        assert_eq!(
+            lines,
+            [
+                "batch 0: 1/0* 1/1",
+                "batch 1: 1/2* 1/3",
+                "closed: ended after 2 batches"
+            ]
+        );
+        assert_eq!(run(r#"{"mode":"tell-keys","first":1}"#).0[0], "batch 1: 1/2*");
+        assert_eq!(run(r#"{"mode":"tell-infos","every":2}"#).0[0], "batch 0: 1/0* 1/1");
+        assert_eq!(metrics().counters["sink_bytes"], 16 + 6 + 16);
+    }
+
+    #[test]
+    fn frames_are_written_either_way() {
+        for mode in ["store", "store-copied"] {
+            let (lines, answer) = run(&format!(r#"{{"mode":"{mode}","to":"$PATH.bin"}}"#));
+            assert!(answer.is_ok());
+            assert_eq!(lines.last().unwrap(), "finished at 16 bytes");
+            assert_eq!(storage::read("a_b.bin", 0, 99).unwrap(), b"keydeltakeydelta");
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_seen_and_said() {
+        set_storage_room(10 << 20);
+        assert_eq!(run(r#"{"mode":"fill","to":"full"}"#).0[0], "refused: full");
+        assert!(matches!(run(r#"{"mode":"refuse","first":1}"#).1, Err(Error::Other(_))));
+        assert!(run(r#"{"mode":"escape"}"#).0[0].starts_with("\"../outside\": create not-granted"));
+    }
+
+    #[test]
+    fn others_are_asked() {
+        answer_http(|_| Ok(http::Response::new(202)));
+        assert_eq!(run(r#"{"mode":"post","to":"http://a.example"}"#).0[0], "posted: 202");
+        assert!(run(r#"{"mode":"kick","first":1}"#).1.is_ok());
+        assert_eq!(take_kicks()[0].0, "6f9619ff");
+    }
+}

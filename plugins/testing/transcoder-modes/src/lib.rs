@@ -119,3 +119,31 @@ fn garbage(id: u32) -> Vec<(u32, Plan)> {
 }
 
 wasmtx_plugin::export!(TranscoderModes: transcoder);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmtx_plugin::testing::{configure, h264, opus, publication, transcoded};
+
+    fn widths(mode: &str) -> Result<Vec<u32>, Error> {
+        let mut plugin: TranscoderModes = configure(&format!(r#"{{"mode":"{mode}"}}"#)).unwrap();
+        let tracks = transcoded(&mut plugin, publication("cam", [h264(1), opus(2)]))?;
+        Ok(tracks.iter().map(|track| track.width).collect())
+    }
+
+    #[test]
+    fn plans_are_as_told() {
+        for (mode, expected) in [
+            ("nothing", vec![1280, 0]),
+            ("keep", vec![1280, 0]),
+            ("drop-audio", vec![1280]),
+            ("drop-all", vec![]),
+            ("replace", vec![1280, 0]),
+            ("ladder", vec![1280, 0, 1280, 640]),
+        ] {
+            assert_eq!(widths(mode).unwrap(), expected, "{mode}");
+        }
+        assert!(widths("garbage").is_err());
+        assert!(widths("refuse").is_err());
+    }
+}

@@ -4,6 +4,8 @@ use crate::testing::Metrics;
 
 /// Of a metric's name.
 const NAME: usize = 64;
+/// Of an event's content; what is longer stands in the log only.
+const JSON: usize = 4 << 10;
 
 pub(crate) struct Signals {
     /// Wishes are heard.
@@ -58,8 +60,8 @@ pub(crate) mod metrics {
     /// The server shows neither odd names nor odd values.
     fn report(name: &str, value: f64, note: impl FnOnce(&mut Metrics)) {
         let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
-        let named = name.starts_with(|first: char| first.is_ascii_lowercase()) && name.bytes().all(fits);
-        if named && name.len() <= NAME && value.is_finite() {
+        let begins = name.starts_with(|first: char| first.is_ascii_lowercase());
+        if name.len() <= NAME && begins && name.bytes().all(fits) && value.is_finite() {
             signals(|signals| note(&mut signals.metrics));
         }
     }
@@ -67,7 +69,9 @@ pub(crate) mod metrics {
 
 pub(crate) mod notify {
     pub(crate) fn raise(kind: &str, json: &str) {
-        super::signals(|signals| signals.raised.push((kind.to_owned(), json.to_owned())));
+        if json.len() <= super::JSON {
+            super::signals(|signals| signals.raised.push((kind.to_owned(), json.to_owned())));
+        }
     }
 }
 

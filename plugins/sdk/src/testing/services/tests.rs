@@ -291,6 +291,7 @@ fn figures_are_summed_and_odd_ones_left_out() {
 #[test]
 fn events_and_wishes_are_kept_until_looked_at() {
     notify::raise("motion", &json!({ "score": 0.5 }));
+    notify::raise("novel", &"x".repeat(4 << 10));
     control::request_keyframe("cam");
     control::kick("6f9619ff", "enough");
     assert_eq!(take_raised(), [("motion".to_owned(), json!({ "score": 0.5 }))]);
