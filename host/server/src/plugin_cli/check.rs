@@ -9,7 +9,7 @@ use std::{
 use anyhow::anyhow;
 use clap::{ArgMatches, Command};
 use wasmtx_sandbox::{
-    Error, Registry, Services, Source,
+    Compiling, Error, Registry, Source,
     inspect::{Anatomy, CONTRACT},
 };
 
@@ -19,6 +19,7 @@ use super::{
     settings::{self, GRANTS, Settings},
     shown,
 };
+use crate::wiring;
 
 pub(super) const SUBCOMMAND: Subcommand = Subcommand {
     name: "check",
@@ -54,8 +55,9 @@ fn run(matches: &ArgMatches, output: &mut dyn Write) -> anyhow::Result<ExitCode>
 /// Loads the component with its settings and has it look at each configuration, as a start of the server does.
 pub(super) fn load(component: &Component, settings: &Settings) -> anyhow::Result<Registry> {
     let specs = vec![settings.spec.clone()];
-    let registry =
-        Registry::new(None, Services::default(), specs).map_err(|errors| explain(component, settings, &errors))?;
+    let mut services = wiring::services();
+    services.compiling = Compiling::child();
+    let registry = Registry::new(None, services, specs).map_err(|errors| explain(component, settings, &errors))?;
     for used in &settings.uses {
         let chains = registry.chains(std::slice::from_ref(used));
         chains.map_err(|errors| explain(component, settings, &errors))?;
@@ -83,6 +85,12 @@ fn explain(component: &Component, settings: &Settings, errors: &[Error]) -> anyh
         }
         other => format!("{:#}", anyhow!("{other}")),
     });
+    anyhow!("{}", sentences.collect::<Vec<_>>().join("\n"))
+}
+
+/// All that is wrong, a line each.
+pub(super) fn sentences(errors: Vec<Error>) -> anyhow::Error {
+    let sentences = errors.into_iter().map(|error| format!("{:#}", anyhow!(error)));
     anyhow!("{}", sentences.collect::<Vec<_>>().join("\n"))
 }
 

@@ -4,20 +4,23 @@
 //! to standard error with what to do next; the exit code says whether it was well.
 
 mod check;
+mod clip;
 mod component;
 mod inspect;
+mod run;
 mod settings;
 mod shown;
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     process::ExitCode,
 };
 
 use clap::{ArgMatches, Command};
+use tracing::Level;
 
 /// All there are, in the order of `--help`.
-const SUBCOMMANDS: &[Subcommand] = &[check::SUBCOMMAND, inspect::SUBCOMMAND];
+const SUBCOMMANDS: &[Subcommand] = &[check::SUBCOMMAND, run::SUBCOMMAND, inspect::SUBCOMMAND];
 
 /// One word behind `wasmtx plugin`.
 struct Subcommand {
@@ -77,6 +80,19 @@ impl Task {
             }
         }
     }
+}
+
+/// Shows on standard error what plugins log.
+fn log(verbose: bool) {
+    let level = if verbose { Level::TRACE } else { Level::INFO };
+    // Whoever runs this within a program that logs already keeps that log.
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .without_time()
+        .try_init();
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

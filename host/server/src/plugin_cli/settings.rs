@@ -74,7 +74,8 @@ pub(super) fn read(matches: &ArgMatches, component: &Component) -> anyhow::Resul
         if !grants.is_empty() {
             bail!("--grant does not go with a mediamtx.yml: change `grant` there");
         }
-        return from_file(Path::new(file), name, component);
+        let path = matches.try_get_one::<String>("path").ok().flatten();
+        return from_file(Path::new(file), name, path.map(String::as_str), component);
     }
     if name.is_some() {
         bail!("--name is for --config mediamtx.yml");
@@ -133,7 +134,8 @@ fn grant(grants: &[&str]) -> anyhow::Result<Json> {
     Ok(Json::Object(entry))
 }
 
-fn from_file(file: &Path, name: Option<&str>, component: &Component) -> anyhow::Result<Settings> {
+/// `path` names the use that is meant; without it all are.
+fn from_file(file: &Path, name: Option<&str>, path: Option<&str>, component: &Component) -> anyhow::Result<Settings> {
     let config = config::load(Some(file), &config::environment()).map_err(|problems| anyhow!("{problems}"))?;
     let shown = file.display();
     let name = match name {
@@ -147,13 +149,21 @@ fn from_file(file: &Path, name: Option<&str>, component: &Component) -> anyhow::
             )
         })?,
     };
+    let chains: Vec<_> = match path {
+        Some(path) => {
+            let (entry, _) = config
+                .paths
+                .find(path)
+                .with_context(|| format!("{shown} has no path {path:?}"))?;
+            vec![&entry.conf.plugins]
+        }
+        None => {
+            let entries = config.paths.entries().iter().map(|entry| &entry.conf.plugins);
+            std::iter::once(&config.path_defaults.plugins).chain(entries).collect()
+        }
+    };
     let mut uses: Vec<Use> = Vec::new();
-    let chains = config.paths.entries().iter().map(|entry| &entry.conf.plugins);
-    for used in [&config.path_defaults.plugins]
-        .into_iter()
-        .chain(chains)
-        .flat_map(wiring::uses)
-    {
+    for used in chains.into_iter().flat_map(wiring::uses) {
         if used.plugin == name && !uses.contains(&used) {
             uses.push(used);
         }
