@@ -18,6 +18,7 @@ mod logs;
 mod pairings;
 mod plugins;
 mod pull;
+mod sessions;
 mod tokens;
 mod vanishing;
 mod window;

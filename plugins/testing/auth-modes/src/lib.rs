@@ -20,6 +20,8 @@ enum Answer {
     Allow,
     AllowForAWhile,
     AllowAndRecheck,
+    /// So slowly that a picture or two are too much.
+    AllowSlowly,
     /// Identity, tags and a bit rate; strings with control characters among them.
     AllowAs,
     /// Sends the client to `elsewhere`.
@@ -69,6 +71,7 @@ impl Auth for AuthModes {
             Answer::Allow => Decision::allow(),
             Answer::AllowForAWhile => Permit::default().lasts(WHILE).into(),
             Answer::AllowAndRecheck => Permit::default().recheck(WHILE).into(),
+            Answer::AllowSlowly => Permit::default().max_bitrate(1_000).into(),
             Answer::AllowAs => Permit {
                 tags: vec![
                     ("room".into(), "kitchen".into()),
