@@ -245,18 +245,22 @@ impl Registry {
         self.0.shelf.flush();
     }
 
-    /// Hands an event on: to `those`, the plugins of the path that it is about, or to all events plugins in use. One task
-    /// alone may do this. Never waits; needs a tokio runtime.
-    pub fn tell(&self, happened: Happened, those: Option<&Observers>) {
-        let happened = Arc::new(happened);
-        let all = || self.observers();
+    /// Hands an event on to the plugins of the path that it is about. One task alone may do this. Never waits; needs a
+    /// tokio runtime.
+    pub fn tell(&self, happened: &Arc<Happened>, those: Option<&Observers>) {
         if happened.lost > 0 {
-            all().iter().for_each(|observer| observer.lose(happened.lost));
+            let all = self.observers();
+            all.iter().for_each(|observer| observer.lose(happened.lost));
         }
-        match those {
-            Some(those) => those.tell(&happened),
-            None => all().iter().for_each(|observer| observer.tell(&happened)),
+        if let Some(those) = those {
+            those.tell(happened);
         }
+    }
+
+    /// The same for an event without a path: to all events plugins in use.
+    pub fn tell_all(&self, happened: &Arc<Happened>) {
+        let all = Observers::new(self.observers());
+        self.tell(happened, Some(&all));
     }
 
     /// Waits until every events plugin has been told what was handed on so far.

@@ -1,6 +1,6 @@
 //! What is in force: a configuration and what was made of it, replaced as one.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use wasmtx_endpoints::keeper::{PathPlan, Plans};
@@ -41,6 +41,12 @@ impl Force {
         })
     }
 
+    /// Starts the events plugins that do not run yet. Needs a tokio runtime.
+    pub(crate) fn start_observers(&self) {
+        let observers = self.chains.values().filter_map(|chains| chains.events.as_ref());
+        observers.for_each(|observers| observers.start());
+    }
+
     /// The chains of an entry, if `config` says the same about them.
     fn chain_like(&self, config: &Config, name: &str) -> Option<Chains> {
         let same_list = self.config.paths.get(name)?.conf.plugins == config.paths.get(name)?.conf.plugins;
@@ -60,6 +66,16 @@ impl InForce {
         InForce(Arc::new(ArcSwap::from_pointee(force)))
     }
 
+    /// For who is itself a part of what is in force.
+    pub(crate) fn downgrade(&self) -> Weak<ArcSwap<Force>> {
+        Arc::downgrade(&self.0)
+    }
+
+    /// From [`downgrade`](Self::downgrade), while the server runs.
+    pub(crate) fn upgrade(this: &Weak<ArcSwap<Force>>) -> Option<InForce> {
+        this.upgrade().map(InForce)
+    }
+
     pub(crate) fn replace(&self, force: Force) {
         self.0.store(Arc::new(force));
     }
@@ -74,20 +90,32 @@ impl InForce {
         self.0.load().config.clone()
     }
 
-    fn chain(&self, path: &PathName) -> Option<Arc<AuthChain>> {
+    /// The chains of a path; `None` when no entry of `paths` matches it.
+    pub(crate) fn chains(&self, path: &PathName) -> Option<Chains> {
         let force = self.0.load();
         let (entry, _) = force.config.paths.find(path.as_str())?;
-        force.chains.get(&entry.name)?.auth.clone()
+        force.chains.get(&entry.name).cloned()
+    }
+
+    /// Whether a path's list has that plugin.
+    pub(crate) fn uses(&self, path: &PathName, plugin: &str) -> bool {
+        let force = self.0.load();
+        let found = force.config.paths.find(path.as_str());
+        found.is_some_and(|(entry, _)| entry.conf.plugins.0.iter().any(|used| used.name == plugin))
+    }
+
+    fn auth(&self, path: &PathName) -> Option<Arc<AuthChain>> {
+        self.chains(path)?.auth
     }
 }
 
 impl PluginAuth for InForce {
     fn covers(&self, path: &PathName) -> bool {
-        self.chain(path).is_some()
+        self.auth(path).is_some()
     }
 
     fn check<'a>(&'a self, access: &'a Access) -> Answer<'a, Option<Decision>> {
-        Box::pin(async move { self.chain(access.path.as_ref()?)?.check(access).await })
+        Box::pin(async move { self.auth(access.path.as_ref()?)?.check(access).await })
     }
 }
 

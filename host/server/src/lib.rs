@@ -7,6 +7,7 @@ pub mod access;
 pub mod api;
 pub mod cli;
 pub mod config;
+pub mod events;
 mod force;
 pub mod log;
 pub mod metrics;

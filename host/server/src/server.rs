@@ -21,10 +21,11 @@ use crate::{
     access::Gate,
     api::View,
     config::Config,
+    events::Listening,
     force::{Force, InForce},
     log::Logs,
     window::{Open, Window},
-    wiring,
+    wiring::{self, Late, Streams},
 };
 
 /// A started server. Dropping it without [`Server::stop`] cuts everybody off.
@@ -35,6 +36,7 @@ pub struct Server {
     plugins: sandbox::Registry,
     watch: Option<sandbox::Watch>,
     in_force: InForce,
+    listening: Listening,
     keeper: Keeper,
     rtsp: Option<rtsp::Server>,
     sessions: rtsp::Registry,
@@ -62,7 +64,16 @@ impl Server {
     /// # Errors
     /// The first thing that cannot be had, named by its key.
     pub async fn start(config: Config, log: Option<Logs>, compiling: sandbox::Compiling) -> anyhow::Result<Server> {
+        let (hub, births) = Hub::new();
+        let sessions = rtsp::Registry::default();
+        let late = Late::default();
         let mut services = wiring::services();
+        services.events = hub.events().clone();
+        services.control = Arc::new(Streams {
+            hub: hub.clone(),
+            sessions: sessions.clone(),
+            in_force: late.clone(),
+        });
         services.compiling = compiling;
         let (plugins, force) = load(config, services).await?;
         let config = force.config.clone();
@@ -71,11 +82,17 @@ impl Server {
             .map_err(|error| tracing::warn!("plugins are not watched: {error}"))
             .ok();
 
-        let (hub, births) = Hub::new();
         let rules = force.rules.clone();
+        force.start_observers();
         let in_force = InForce::new(force);
+        // Nobody else sets it.
+        let _ = late.set(in_force.downgrade());
+        let feed = hub
+            .events()
+            .listen(wall_clock)
+            .context("somebody listens to the events")?;
+        let listening = Listening::spawn(feed, plugins.clone(), in_force.clone());
         let gate = Arc::new(Gate::new(&config, Arc::new(in_force.clone())));
-        let sessions = rtsp::Registry::default();
         let window = Window::bind(&config.global)?;
         let (rtsp, mut listeners) = start_rtsp(&config, &hub, &gate, &sessions)?;
         listeners.extend(window.listeners());
@@ -103,6 +120,7 @@ impl Server {
             config: Arc::new(move || current.config()),
             listeners: listeners.clone(),
             plugins: Arc::new(move || asked.status()),
+            events: listening.followers(),
         };
         let log_dropped = move || log.as_ref().map_or(0, Logs::dropped);
         let window = window.open(Arc::new(view), gate.clone(), Arc::new(log_dropped));
@@ -115,6 +133,7 @@ impl Server {
             plugins,
             watch,
             in_force,
+            listening,
             keeper,
             rtsp,
             sessions,
@@ -149,6 +168,7 @@ impl Server {
             );
         }
         let rules = force.rules.clone();
+        force.start_observers();
         self.gate.configure(&force.config);
         self.in_force.replace(force);
         self.hub.configure(Instant::now(), rules);
@@ -189,7 +209,12 @@ impl Server {
                 rtsp.stop().await;
             }
         };
-        let everybody = async { tokio::join!(rtsp, self.window.close(), self.keeper.close(GOODBYE)) };
+        let streams = async {
+            tokio::join!(rtsp, self.keeper.close(GOODBYE));
+            // Now everything has happened; who follows it over the API is told the end.
+            self.listening.close().await;
+        };
+        let everybody = async { tokio::join!(streams, self.window.close()) };
         if tokio::time::timeout(GOODBYE, everybody).await.is_err() {
             tracing::warn!("some connections or commands did not end in time");
         }

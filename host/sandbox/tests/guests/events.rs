@@ -51,9 +51,9 @@ async fn events_come_in_order_and_each_once() {
     let registry = registry_in(services, vec![spec]);
     let observers = chains(&registry, &["events-modes"]).events.unwrap();
     for path in ["a", "b", "c"] {
-        registry.tell(offline(path), Some(&observers));
+        registry.tell(&Arc::new(offline(path)), Some(&observers));
     }
-    registry.tell(happened(Event::Connected(Arc::new(client("")))), None);
+    registry.tell_all(&Arc::new(happened(Event::Connected(Arc::new(client(""))))));
     for (kind, path) in [
         ("offline", json!("a")),
         ("offline", json!("b")),
@@ -79,11 +79,11 @@ async fn a_plugin_that_does_not_keep_up_misses_events_and_is_told_how_many() {
     let spec = asking(modes(json!({ "mode": "post", "to": "http://hook/" })));
     let registry = registry_in(services, vec![spec]);
     let observers = chains(&registry, &["events-modes"]).events.unwrap();
-    registry.tell(offline("first"), Some(&observers));
+    registry.tell(&Arc::new(offline("first")), Some(&observers));
     let first = backend.next().await;
     // While it waits for the answer, its queue fills.
     for _ in 0..1_024 + 5 {
-        registry.tell(offline("more"), Some(&observers));
+        registry.tell(&Arc::new(offline("more")), Some(&observers));
     }
     assert_eq!(usage(&registry, "events-modes").bypassed, 5);
     first.answer(200, "");
@@ -93,7 +93,7 @@ async fn a_plugin_that_does_not_keep_up_misses_events_and_is_told_how_many() {
         asked.answer(200, "");
     }
     registry.told().await;
-    registry.tell(offline("last"), Some(&observers));
+    registry.tell(&Arc::new(offline("last")), Some(&observers));
     let last = backend.next().await;
     assert_eq!(
         (&last.body()["path"], &last.body()["lost"]),
@@ -112,7 +112,7 @@ async fn events_lost_on_the_way_count_for_every_plugin() {
         lost: 3,
         ..offline("cam1")
     };
-    registry.tell(lossy, Some(&observers));
+    registry.tell(&Arc::new(lossy), Some(&observers));
     let asked = backend.next().await;
     assert_eq!(asked.body()["lost"], 3);
     asked.answer(200, "");
@@ -126,8 +126,8 @@ async fn an_event_of_a_path_reaches_the_plugins_of_that_path_only() {
     };
     let registry = registry(vec![entry("here"), entry("there")]);
     let [here, there] = ["here", "there"].map(|name| chains(&registry, &[name]).events.unwrap());
-    registry.tell(offline("here"), Some(&here));
-    registry.tell(happened(Event::Connected(Arc::new(client("")))), None);
+    registry.tell(&Arc::new(offline("here")), Some(&here));
+    registry.tell_all(&Arc::new(happened(Event::Connected(Arc::new(client(""))))));
     registry.told().await;
     assert_eq!((calls(&registry, "here"), calls(&registry, "there")), (2, 1));
     drop(there);
@@ -141,12 +141,12 @@ async fn a_plugin_that_raises_events_is_not_told_them() {
         vec![modes(json!({ "mode": "echo" })), plugin("tally", json!({}))],
     );
     let _observers = chains(&registry, &["events-modes", "tally"]).events.unwrap();
-    registry.tell(raised("events-modes"), None);
+    registry.tell_all(&Arc::new(raised("events-modes")));
     registry.told().await;
     assert_eq!(calls(&registry, "tally"), 1);
     let (kind, _) = noted(&mut feed).await;
     assert_eq!(kind, "counted", "the other one has seen it");
-    registry.tell(offline("cam1"), None);
+    registry.tell_all(&Arc::new(offline("cam1")));
     registry.told().await;
     assert_eq!(calls(&registry, "events-modes"), 1, "of two events, one was its own");
 }
@@ -158,7 +158,7 @@ async fn a_plugin_that_fails_goes_on_with_the_next_event_and_others_learn_of_it(
     let registry = registry_in(services, vec![broken]);
     let observers = chains(&registry, &["events-modes"]).events.unwrap();
     for path in ["a", "b", "c"] {
-        registry.tell(offline(path), Some(&observers));
+        registry.tell(&Arc::new(offline(path)), Some(&observers));
     }
     registry.told().await;
     let usage = usage(&registry, "events-modes");
@@ -178,7 +178,7 @@ async fn a_plugin_that_spins_or_grows_is_ended_and_counted() {
     for (mode, expected) in [("spin", (1, 0)), ("grow", (0, 1))] {
         let registry = registry(vec![modes(json!({ "mode": mode }))]);
         let observers = chains(&registry, &["events-modes"]).events.unwrap();
-        registry.tell(offline("cam1"), Some(&observers));
+        registry.tell(&Arc::new(offline("cam1")), Some(&observers));
         registry.told().await;
         let usage = usage(&registry, "events-modes");
         assert_eq!((usage.deadlines, usage.memory), expected, "{mode}");
@@ -191,7 +191,7 @@ async fn floods_of_a_plugin_stay_bounded() {
         let (services, _backend, mut feed) = surroundings();
         let registry = registry_in(services, vec![modes(json!({ "mode": mode }))]);
         let observers = chains(&registry, &["events-modes"]).events.unwrap();
-        registry.tell(offline("cam1"), Some(&observers));
+        registry.tell(&Arc::new(offline("cam1")), Some(&observers));
         registry.told().await;
         let mut raised = 0;
         while let Some(happened) = feed.try_next() {
@@ -215,7 +215,7 @@ async fn a_new_version_takes_the_count_over() {
     let tally = |mark: u32| plugin("tally", json!({ "mark": mark }));
     let registry = registry_in(services, vec![tally(1)]);
     let observers = chains(&registry, &["tally"]).events.unwrap();
-    registry.tell(offline("cam1"), Some(&observers));
+    registry.tell(&Arc::new(offline("cam1")), Some(&observers));
     assert_eq!(noted(&mut feed).await.1, r#"{"count":1,"mark":1}"#);
     registry.apply(vec![tally(2)]).unwrap();
     let swapped = async {
@@ -224,7 +224,7 @@ async fn a_new_version_takes_the_count_over() {
         }
     };
     swapped.await;
-    registry.tell(offline("cam1"), Some(&observers));
+    registry.tell(&Arc::new(offline("cam1")), Some(&observers));
     assert_eq!(noted(&mut feed).await.1, r#"{"count":2,"mark":2}"#);
 }
 
@@ -246,7 +246,7 @@ async fn what_is_in_the_queue_is_told_even_when_no_path_uses_the_plugin_any_more
     let registry = registry_in(services, vec![plugin("tally", json!({}))]);
     let observers = chains(&registry, &["tally"]).events.unwrap();
     for _ in 0..10 {
-        registry.tell(offline("cam1"), Some(&observers));
+        registry.tell(&Arc::new(offline("cam1")), Some(&observers));
     }
     drop(observers);
     for count in 1..=10 {

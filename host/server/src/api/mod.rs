@@ -5,6 +5,7 @@
 pub(crate) mod answer;
 mod credentials;
 pub(crate) mod door;
+mod events;
 pub(crate) mod paths;
 mod plugins;
 mod rtsp;
@@ -24,7 +25,7 @@ use wasmtx_hub::{Action, Gate, Hub};
 use wasmtx_media::WallClock;
 use wasmtx_sandbox::Status;
 
-use crate::{cli::VERSION, config::Config, server::Listener};
+use crate::{cli::VERSION, config::Config, events::Followers, server::Listener};
 use answer::{Error, Parameters};
 use door::Door;
 pub(crate) use rtsp::serves;
@@ -46,6 +47,8 @@ pub struct View {
     pub listeners: Vec<Listener>,
     /// Asks the plugins how they are.
     pub plugins: Arc<dyn Fn() -> Vec<Status> + Send + Sync>,
+    /// What happens.
+    pub events: Followers,
 }
 
 impl std::fmt::Debug for View {
@@ -76,6 +79,7 @@ pub fn router(view: Arc<View>, gate: Arc<dyn Gate>) -> Router {
         .route("/paths/list", get(paths::list))
         .route("/paths/get/{*name}", get(paths::one))
         .route("/plugins/list", get(plugins::list))
+        .route("/events", get(events::follow))
         .route("/{kind}/list", get(rtsp::list))
         .route("/{kind}/get/{id}", get(rtsp::one))
         .route("/{kind}/kick/{id}", post(rtsp::kick));

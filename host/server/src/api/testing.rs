@@ -5,18 +5,18 @@ use std::{sync::Arc, time::Instant};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::watch,
+    sync::{broadcast, watch},
 };
 use uuid::Uuid;
 use wasmtx_endpoints::{
     http::{self, Server},
     rtsp,
 };
-use wasmtx_hub::{Hub, PathName, Peer, Publisher};
+use wasmtx_hub::{Happened, Hub, PathName, Peer, Publisher};
 use wasmtx_media::{Codec, Kind, Track, TrackId, WallClock};
 
 use super::View;
-use crate::{access::Gate, config, metrics, server::Listener, wiring};
+use crate::{access::Gate, config, events::Followers, metrics, server::Listener, wiring};
 
 /// Half past three on a day in November 2024.
 pub(crate) const STARTED: WallClock = WallClock(1_732_289_613_000_000);
@@ -28,6 +28,8 @@ pub(crate) struct Window {
     pub(crate) rtsp: String,
     pub(crate) hub: Hub,
     pub(crate) gate: Arc<Gate>,
+    /// What happens, for who follows it.
+    pub(crate) happened: broadcast::Sender<Arc<Happened>>,
     /// Stops the HTTP servers when dropped.
     _stop: watch::Sender<bool>,
     _rtsp: rtsp::Server,
@@ -80,6 +82,7 @@ impl Window {
         let bind = |key| Server::bind(key, "127.0.0.1:0", http::Limits::default(), None).unwrap();
         let (api, metrics) = (bind("apiAddress"), bind("metricsAddress"));
         let (api_address, metrics_address) = (api.local_address(), metrics.local_address());
+        let (happened, followers) = Followers::new();
         let view = Arc::new(View {
             started: STARTED,
             hub: hub.clone(),
@@ -90,6 +93,7 @@ impl Window {
                 address: rtsp_address.clone(),
             }],
             plugins: Arc::new(Vec::new),
+            events: followers,
         });
         let counters = metrics::Counters {
             gate: gate.clone(),
@@ -105,6 +109,7 @@ impl Window {
             rtsp: rtsp_address,
             hub,
             gate,
+            happened,
             _stop: stop,
             _rtsp: rtsp,
         }

@@ -1,5 +1,6 @@
 //! From mediamtx.yml to the plain structs that the other rooms take.
 
+mod control;
 mod limits;
 mod paths;
 mod plans;
@@ -7,6 +8,7 @@ mod plugins;
 mod rtsp;
 mod services;
 
+pub(crate) use control::{Late, Streams};
 pub(crate) use paths::{PathChains, chains, rules};
 pub(crate) use plans::{PathPlans, plans};
 pub(crate) use plugins::{specs, uses};

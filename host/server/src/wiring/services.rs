@@ -12,7 +12,7 @@ use wasmtx_sandbox::services::{
     Append, Directory, Http, HttpClient, HttpError, HttpResult, Services, Storage, StorageError, StorageGrant, Stored,
 };
 
-/// The services of a server.
+/// The services of a server that need nothing but the machine.
 pub(crate) fn services() -> Services {
     let mut services = Services::default();
     services.http = Arc::new(Outbound);

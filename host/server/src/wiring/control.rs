@@ -1,0 +1,49 @@
+//! Streams and sessions, for plugins that may act on them.
+
+use std::sync::{Arc, OnceLock, Weak};
+
+use arc_swap::ArcSwap;
+use uuid::Uuid;
+use wasmtx_endpoints::rtsp;
+use wasmtx_hub::{Hub, PathName};
+use wasmtx_sandbox::services::{Caller, Control};
+
+use crate::force::{Force, InForce};
+
+/// What is in force, once something is. Plugins are loaded before that, and are a part of it.
+pub(crate) type Late = Arc<OnceLock<Weak<ArcSwap<Force>>>>;
+
+/// The streams of a hub and who publishes and reads them.
+pub(crate) struct Streams {
+    pub(crate) hub: Hub,
+    pub(crate) sessions: rtsp::Registry,
+    pub(crate) in_force: Late,
+}
+
+impl Streams {
+    /// Whether a plugin may act on a path: its own, or any.
+    fn may(&self, caller: &Caller, path: &PathName) -> bool {
+        let in_force = || self.in_force.get().and_then(InForce::upgrade);
+        caller.everywhere || in_force().is_some_and(|in_force| in_force.uses(path, &caller.plugin))
+    }
+}
+
+impl Control for Streams {
+    fn request_keyframe(&self, caller: &Caller, path: &str) {
+        if let Some(path) = PathName::new(path).ok().filter(|path| self.may(caller, path)) {
+            self.hub.request_keyframe(&path);
+        }
+    }
+
+    fn kick(&self, caller: &Caller, session: &str, reason: &str) {
+        let Ok(id) = session.parse::<Uuid>() else { return };
+        let mut sessions = [false, true].into_iter().flat_map(|tls| self.sessions.sessions(tls));
+        let Some(session) = sessions.find(|session| session.id == id) else {
+            return;
+        };
+        let path = PathName::new(&session.details.lock().path);
+        if path.is_ok_and(|path| self.may(caller, &path)) {
+            self.sessions.kick(id, &format!("plugin {}: {reason}", caller.plugin));
+        }
+    }
+}
