@@ -7,9 +7,11 @@ mod harness;
 
 mod access;
 mod api;
+mod auth_http;
 mod cli;
 mod codecs;
 mod documents;
+mod events;
 mod examples;
 mod hooks;
 mod injection;

@@ -1,6 +1,7 @@
 //! What the tests stand on: the server as a child process, players as child processes, clips, and a reader that keeps
 //! every frame.
 
+mod backend;
 mod clip;
 mod folder;
 mod frames;
@@ -17,6 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use backend::{Backend, Reply};
 pub(crate) use clip::{Clip, Codec};
 pub(crate) use folder::Folder;
 pub(crate) use frames::{assert_run, decoded_hashes, hash, hashes_of};
