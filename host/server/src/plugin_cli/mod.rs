@@ -3,6 +3,7 @@
 //! A subcommand is one file here and one line in [`SUBCOMMANDS`]. What it found goes to standard output, what went wrong
 //! to standard error with what to do next; the exit code says whether it was well.
 
+mod bench;
 mod check;
 mod clip;
 mod component;
@@ -20,7 +21,12 @@ use clap::{ArgMatches, Command};
 use tracing::Level;
 
 /// All there are, in the order of `--help`.
-const SUBCOMMANDS: &[Subcommand] = &[check::SUBCOMMAND, run::SUBCOMMAND, inspect::SUBCOMMAND];
+const SUBCOMMANDS: &[Subcommand] = &[
+    check::SUBCOMMAND,
+    run::SUBCOMMAND,
+    bench::SUBCOMMAND,
+    inspect::SUBCOMMAND,
+];
 
 /// One word behind `wasmtx plugin`.
 struct Subcommand {

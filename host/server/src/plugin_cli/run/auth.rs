@@ -103,7 +103,7 @@ pub(super) fn run(
 ) -> anyhow::Result<bool> {
     let mut asked = Vec::new();
     for text in requests {
-        asked.extend(parse(text)?);
+        asked.extend(access(text, path)?);
     }
     let verdicts = matches.get_one::<PathBuf>("verdicts").map(|file| {
         let created = File::create(file).with_context(|| format!("{} cannot be written", file.display()));
@@ -118,8 +118,7 @@ pub(super) fn run(
         let uses = registry.status().into_iter().flat_map(|status| status.uses);
         uses.map(|usage| failures(&usage)).sum::<u64>()
     };
-    for request in asked {
-        let access = request.access(path)?;
+    for access in asked {
         let before = failed();
         let begun = Instant::now();
         let decision = runtime.block_on(chain.check(&access));
@@ -145,6 +144,11 @@ pub(super) fn run(
         verdicts.flush()?;
     }
     Ok(failed() > 0)
+}
+
+/// The questions that a `--request` asks, on `path` unless it names another.
+pub(in crate::plugin_cli) fn access(text: &str, path: &PathName) -> anyhow::Result<Vec<Access>> {
+    parse(text)?.into_iter().map(|request| request.access(path)).collect()
 }
 
 /// One request or a list of them, as JSON or in a file.

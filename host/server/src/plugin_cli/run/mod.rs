@@ -1,7 +1,7 @@
 //! `wasmtx plugin run FILE`: a plugin at work, without a server: frames of a recorded clip go through a filter, requests
 //! are put to an auth plugin.
 
-mod auth;
+pub(super) mod auth;
 mod filter;
 mod verdict;
 
