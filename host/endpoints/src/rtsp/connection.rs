@@ -121,7 +121,7 @@ impl Driver {
         let mut outgoing = Outgoing::default();
         let mut stalled_since = None;
         loop {
-            let machine_deadline = match self.drain_machine(stream, &mut outgoing).await {
+            let machine_deadline = match self.drain_machine(stream, &mut input, &mut outgoing).await {
                 Ok(deadline) => deadline,
                 Err(end) => {
                     // The last answer should still reach the peer, but not at any price.
@@ -307,7 +307,12 @@ impl Driver {
     }
 
     /// Does what the machine says until it waits.
-    async fn drain_machine(&mut self, stream: &mut Stream, outgoing: &mut Outgoing) -> Result<Instant, End> {
+    async fn drain_machine(
+        &mut self,
+        stream: &mut Stream,
+        input: &mut BytesMut,
+        outgoing: &mut Outgoing,
+    ) -> Result<Instant, End> {
         loop {
             match self.machine.poll() {
                 Output::Send(bytes) => outgoing.push_answer(bytes),
@@ -315,12 +320,31 @@ impl Driver {
                     if matches!(event, Event::Paused | Event::Ended | Event::Play { .. }) {
                         self.leave_crew(stream).await?;
                     }
-                    self.handle_event(event).await?;
+                    if event.is_question() {
+                        self.decide(event, stream, input).await?;
+                    } else {
+                        self.handle_event(event).await?;
+                    }
                 }
                 Output::Close(reason) => return Err(End::Machine(reason)),
                 Output::WaitUntil(deadline) => return Ok(deadline),
             }
         }
+    }
+
+    /// Looks for the answer to a question for as long as the client is there: the gate may have to ask others, and a path
+    /// be brought online first.
+    async fn decide(&mut self, event: Event, stream: &mut Stream, input: &mut BytesMut) -> Result<(), End> {
+        tokio::select! {
+            biased;
+            handled = self.handle_event(event) => handled?,
+            gone = stream.gone(input) => return Err(gone.map_or_else(End::Socket, |()| End::Hangup)),
+        }
+        if !input.is_empty() {
+            self.conn.inbound_bytes.add(input.len() as u64);
+            self.machine.handle_input(Instant::now(), input);
+        }
+        Ok(())
     }
 
     /// Takes the writing half back, once the crew has written what it had begun.

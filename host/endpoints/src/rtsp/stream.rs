@@ -43,6 +43,9 @@ const READ_MEDIA: usize = 64 << 10;
 /// Read at once from anybody else, through the stack: idle readers hold no buffer.
 const READ_REQUESTS: usize = 4 << 10;
 
+/// Read from somebody who says more while an answer is being looked for.
+const READ_AHEAD: usize = 16 << 10;
+
 /// What the socket did.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Io {
@@ -203,6 +206,17 @@ impl Stream {
             read.map_ok(Io::Read)
         })
         .await
+    }
+
+    /// Waits until the peer is gone, while an answer for it is being looked for; what it says meanwhile goes to `input`, up
+    /// to a bound. Cancel safe.
+    pub(super) async fn gone(&mut self, input: &mut BytesMut) -> io::Result<()> {
+        loop {
+            let wants_input = input.len() < READ_AHEAD;
+            if let Io::Read(0) = self.ready(input, wants_input, false, &mut Outgoing::default()).await? {
+                return Ok(());
+            }
+        }
     }
 
     /// Writes as much as the socket takes at once; 0 when it takes nothing. The task is woken when it takes more.

@@ -48,8 +48,12 @@ impl House {
     }
 
     fn behind(gate: Arc<dyn Gate>) -> House {
+        House::with(gate, PathConfig::default())
+    }
+
+    fn with(gate: Arc<dyn Gate>, config: PathConfig) -> House {
         let hub = Hub::new().0;
-        let rule = Rule::new("all_others", Arc::new(PathConfig::default())).unwrap();
+        let rule = Rule::new("all_others", Arc::new(config)).unwrap();
         hub.configure(Instant::now(), Rules::new(vec![rule]));
         let config = Config {
             address: Some("127.0.0.1:0".to_owned()),
@@ -264,4 +268,36 @@ async fn a_reader_that_hangs_up_leaves_the_path() {
     publisher
         .push(Instant::now(), WallClock(1), frame(b"to nobody"))
         .unwrap();
+}
+
+#[tokio::test]
+async fn who_hangs_up_while_a_path_is_brought_online_waits_no_longer() {
+    let mut config = PathConfig::default();
+    config.on_demand = true;
+    let house = House::with(Arc::new(Door), config);
+    let mut births = house.hub.births();
+    let client = house.ask(&[("DESCRIBE", "long", ""), ("OPTIONS", "long", "")]).await;
+    let path = births.recv().await.unwrap();
+    let mut status = path.watch();
+    status.wait_for(|status| status.waiting == 1).await.unwrap();
+    drop(client);
+    status.wait_for(|status| status.waiting == 0).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_asked_while_a_path_is_brought_online_is_answered_afterwards() {
+    let mut config = PathConfig::default();
+    config.on_demand = true;
+    let house = House::with(Arc::new(Door), config);
+    let mut births = house.hub.births();
+    let mut client = house.ask(&[("DESCRIBE", "long", "")]).await;
+    let path = births.recv().await.unwrap();
+    let mut status = path.watch();
+    status.wait_for(|status| status.waiting == 1).await.unwrap();
+    let options = "OPTIONS rtsp://host/long RTSP/1.0\r\nCSeq: 1\r\n\r\n";
+    client.write_all(options.as_bytes()).await.unwrap();
+    let _stream = house.publish("long");
+    let mut heard = Vec::new();
+    hear(&mut client, &mut heard, "200 OK", 2).await;
+    assert!(heard.starts_with(b"RTSP/1.0 200 OK\r\nCSeq: 0"));
 }

@@ -55,6 +55,16 @@ pub enum Event {
     },
 }
 
+impl Event {
+    /// Whether the connection waits for an answer.
+    pub fn is_question(&self) -> bool {
+        matches!(
+            self,
+            Event::Describe(_) | Event::Announce(..) | Event::Setup(..) | Event::Play { .. } | Event::Record
+        )
+    }
+}
+
 /// Who asks for what: the part that an answer depends on.
 #[derive(Debug)]
 pub struct Ask {
