@@ -114,4 +114,10 @@ pub enum Denial {
 pub trait Gate: Send + Sync {
     /// Answers one question. May take as long as the slowest backend behind it; only the asking client waits.
     fn check<'a>(&'a self, access: &'a Access) -> BoxFuture<'a, Decision>;
+
+    /// Answers the question again for a client that was let in with the same proof. That is no login: it neither fails as
+    /// one nor is refused because others failed.
+    fn check_again<'a>(&'a self, access: &'a Access) -> BoxFuture<'a, Decision> {
+        self.check(access)
+    }
 }

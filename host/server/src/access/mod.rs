@@ -239,6 +239,11 @@ impl Gate {
         }
     }
 
+    fn count(&self, decision: &Decision, shown: bool) {
+        let outcome = Outcome::of(decision, shown);
+        self.decisions[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     fn is_exempt(rules: &Rules, address: IpAddr) -> bool {
         address.is_loopback() || rules.proxies.iter().any(|net| net.contains(&address))
     }
@@ -258,8 +263,7 @@ impl hub::Gate for Gate {
             } else {
                 self.decide(&rules, access).await
             };
-            let outcome = Outcome::of(&decision, shown);
-            self.decisions[outcome as usize].fetch_add(1, Ordering::Relaxed);
+            self.count(&decision, shown);
             match &decision {
                 Decision::Allow(Permit {
                     identity: Some(name), ..
@@ -275,6 +279,15 @@ impl hub::Gate for Gate {
                 }
                 _ => {}
             }
+            decision
+        })
+    }
+
+    fn check_again<'a>(&'a self, access: &'a Access) -> Answer<'a, Decision> {
+        Box::pin(async move {
+            let rules = self.rules.load_full();
+            let decision = self.decide(&rules, access).await;
+            self.count(&decision, access.proof.is_some());
             decision
         })
     }

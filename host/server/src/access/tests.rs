@@ -441,6 +441,26 @@ async fn a_login_that_was_right_before_is_still_checked_against_the_file() {
 }
 
 #[tokio::test]
+async fn asking_again_is_no_login_and_is_never_blocked() {
+    let gate = gate(&["alice secret read - -"]);
+    let right = access(Action::Read, "cam", "192.0.2.1", basic("alice", "secret"));
+    let removed = access(Action::Read, "cam", "192.0.2.1", basic("bob", "secret"));
+    for _ in 0..100 {
+        assert_eq!(gate.check_again(&removed).await, denied(Denial::Credentials));
+    }
+    assert_eq!(
+        gate.check(&right).await,
+        allowed(Some("alice")),
+        "nobody failed to log in"
+    );
+    for _ in 0..100 {
+        gate.check(&removed).await;
+    }
+    assert_eq!(gate.check(&removed).await, denied(Denial::TooMany));
+    assert_eq!(gate.check_again(&right).await, allowed(Some("alice")));
+}
+
+#[tokio::test]
 async fn users_change_without_a_restart() {
     let gate = gate(&["alice old read - -"]);
     assert_eq!(read(&gate, "cam", basic("alice", "old")).await, allowed(Some("alice")));

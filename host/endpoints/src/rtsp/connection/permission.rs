@@ -118,7 +118,7 @@ impl Permission {
             let (gate, access) = (gate.clone(), self.access.clone());
             self.ask_at = None;
             self.asked_under = rules;
-            self.asking = Some(Box::pin(async move { gate.check(&access).await }));
+            self.asking = Some(Box::pin(async move { gate.check_again(&access).await }));
         }
         Ok(())
     }
