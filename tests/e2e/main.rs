@@ -10,6 +10,7 @@ mod api;
 mod auth_http;
 mod cli;
 mod codecs;
+mod compile;
 mod documents;
 mod events;
 mod examples;

@@ -56,11 +56,22 @@ fn plugin(name: &str) -> PluginSpec {
     PluginSpec::new(name, Source::File(guest(name)))
 }
 
-/// Functions that take a compiler long, all of them within the bounds of the admission check.
-fn bomb(functions: usize) -> Vec<u8> {
-    let body = "local.get 0 i32.const 7 i32.mul local.get 0 i32.xor local.set 0 ".repeat(40);
-    let function = format!("(func (param i32) {body})");
-    wat::parse_str(format!("(component (core module {}))", function.repeat(functions))).unwrap()
+/// Small, and within the bounds of the admission check: one function of a thousand variables and eight thousand branches,
+/// each of which the compiler has to look at for all of them.
+fn bomb() -> Vec<u8> {
+    let variables = "i32 ".repeat(1_000);
+    let branch = |n: usize| {
+        let variable = 1 + n * 7 % 1_000;
+        format!(
+            "(block (br_if 0 (local.get 0))
+                (local.set {variable} (i32.add (local.get {variable}) (i32.const 1))))"
+        )
+    };
+    let branches: String = (0..8_000).map(branch).collect();
+    wat::parse_str(format!(
+        "(component (core module (func (param i32) (local {variables}) {branches})))"
+    ))
+    .unwrap()
 }
 
 fn refusal(component: &[u8], limits: Limits) -> String {
@@ -100,23 +111,23 @@ fn what_the_child_compiles_runs_here() {
 fn a_component_that_takes_too_long_to_compile_is_refused_by_name_of_the_bound() {
     let mut limits = Limits::default();
     limits.compile = Duration::from_secs(1);
-    let words = refusal(&bomb(20_000), limits);
+    let words = refusal(&bomb(), limits);
     assert!(words.contains("more than 1 s of processor time"), "{words}");
 }
 
 #[test]
 fn a_component_that_takes_too_much_memory_to_compile_is_refused_by_name_of_the_bound() {
     let mut limits = Limits::default();
-    limits.compile_memory = 4 << 20;
-    let words = refusal(&bomb(5_000), limits);
-    assert!(words.contains("more than 4 MiB of memory"), "{words}");
+    limits.compile_memory = 64 << 20;
+    let words = refusal(&bomb(), limits);
+    assert!(words.contains("more than 64 MiB of memory"), "{words}");
 }
 
 #[test]
 fn after_a_bomb_the_next_component_is_compiled() {
     let directory = Directory::new();
-    let mut bomb = PluginSpec::new("bomb", Source::File(directory.write("bomb.wasm", &bomb(5_000))));
-    bomb.limits.compile_memory = 4 << 20;
+    let mut bomb = PluginSpec::new("bomb", Source::File(directory.write("bomb.wasm", &bomb())));
+    bomb.limits.compile_memory = 64 << 20;
     let registry = Registry::new(None, in_a_child(), Vec::new()).unwrap();
     let errors = registry.apply(vec![bomb, plugin("pass")]).unwrap_err();
     assert_eq!(errors.len(), 1, "{errors:?}");
