@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{Read, Write},
+    io::{self, Read, Write},
     os::{fd::OwnedFd, unix::net::UnixStream},
     path::{Path, PathBuf},
     process,
@@ -153,7 +153,10 @@ fn the_child_gives_up_what_it_does_not_need_and_ends_with_the_server() {
     ours.write_all(&30u32.to_le_bytes()).unwrap();
     ours.write_all(&(1u64 << 30).to_le_bytes()).unwrap();
     ours.write_all(&0u32.to_le_bytes()).unwrap();
-    ours.read_exact(&mut [0; 5]).unwrap();
+    let mut head = [0; 5];
+    ours.read_exact(&mut head).unwrap();
+    let len = u32::from_le_bytes([head[1], head[2], head[3], head[4]]);
+    io::copy(&mut (&ours).take(len.into()), &mut io::sink()).unwrap();
 
     let about = |file: &str| {
         let text = fs::read_to_string(format!("/proc/{}/{file}", child.id())).unwrap();
