@@ -38,6 +38,7 @@ mod sampler;
 pub mod services;
 mod share;
 mod shelf;
+mod sink;
 #[cfg(test)]
 mod testing;
 mod ticker;
@@ -54,7 +55,8 @@ pub use limits::Limits;
 pub use metrics::{Sample, Usage};
 pub use observer::Observers;
 pub use plugin::Status;
-pub use policy::{AuthFailure, FilterFailure, OnError};
+pub use policy::{AuthFailure, FilterFailure, OnError, SinkFailure, TranscoderFailure};
 pub use registry::{Chains, PluginSpec, Registry, Source, Use};
 pub use services::Services;
+pub use sink::{Attendance, Sinks};
 pub use watch::Watch;

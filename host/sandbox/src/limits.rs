@@ -68,7 +68,7 @@ pub(crate) const ASKING: usize = 1_024;
 /// Bytes of linear memory of all instances that answer questions for one plugin in one configuration.
 pub(crate) const POOL_MEMORY: usize = 1_024 * MIB;
 /// Stacks of calls off the media path in the whole server. Address space: what was never used takes no memory.
-pub(crate) const STACKS: u32 = 1_024;
+pub(crate) const STACKS: u32 = 4_096;
 
 /// The bounds that a plugin's entry in mediamtx.yml may change.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +98,10 @@ pub struct Limits {
     pub event_running: Duration,
     /// See there.
     pub event_wall: Duration,
+    /// As the two for auth, for one batch of a sink.
+    pub sink_running: Duration,
+    /// See there.
+    pub sink_wall: Duration,
     /// Instances that decide or resolve at once. Those that wait for an answer from outside do not count.
     pub instances: usize,
     /// Share of one core that the plugin's filters may use together, in percent, over one second. Past it, frames go
@@ -152,6 +156,8 @@ impl Default for Limits {
             resolve_wall: Duration::from_secs(5),
             event_running: Duration::from_millis(100),
             event_wall: Duration::from_secs(30),
+            sink_running: Duration::from_millis(100),
+            sink_wall: Duration::from_secs(60),
             instances: 8,
             share: 50,
             held_frames: 256,

@@ -31,6 +31,7 @@ pub(crate) struct Counts {
     pub(crate) emitted: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) bypassed: AtomicU64,
+    pub(crate) lost: AtomicU64,
     pub(crate) traps: AtomicU64,
     pub(crate) deadlines: AtomicU64,
     pub(crate) memory: AtomicU64,
@@ -76,9 +77,9 @@ pub enum Sample {
 pub struct Usage {
     /// The path.
     pub path: String,
-    /// Calls of `filter.frame` or `auth.check`.
+    /// Calls of the role's own function: of a sink, batches.
     pub calls: u64,
-    /// Frames passed by the guest, or requests it allowed.
+    /// Frames passed by the guest, or taken by a sink; requests it allowed.
     pub passed: u64,
     /// Frames dropped by the guest, or requests it denied.
     pub dropped: u64,
@@ -88,8 +89,10 @@ pub struct Usage {
     pub emitted: u64,
     /// Frames of the guest that the host refused: unknown track, time running backwards, broken payload.
     pub refused: u64,
-    /// Frames that went round the plugin: it was down, or had used up its share of the processor.
+    /// Frames that went round the plugin: it was down, had used up its share of the processor, or waited for a keyframe.
     pub bypassed: u64,
+    /// Frames that a sink missed because it was too slow.
+    pub lost: u64,
     /// Failures: the guest trapped.
     pub traps: u64,
     /// Failures: a call took too long.
@@ -168,6 +171,7 @@ impl Place {
             emitted: read(&c.emitted),
             refused: read(&c.refused),
             bypassed: read(&c.bypassed),
+            lost: read(&c.lost),
             traps: read(&c.traps),
             deadlines: read(&c.deadlines),
             memory: read(&c.memory),

@@ -24,6 +24,26 @@ pub enum AuthFailure {
     Next,
 }
 
+/// What happens to a sink that failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SinkFailure {
+    /// It begins again at the next keyframe.
+    #[default]
+    Restart,
+    /// It stays off until its plugin changes.
+    Stop,
+}
+
+/// What a failing transcoder means for the stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TranscoderFailure {
+    /// The tracks stay as they are.
+    #[default]
+    Keep,
+    /// The publication ends.
+    Close,
+}
+
 /// The failure policy of a plugin, per role.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OnError {
@@ -31,6 +51,10 @@ pub struct OnError {
     pub auth: AuthFailure,
     /// For filters.
     pub filter: FilterFailure,
+    /// For sinks.
+    pub sink: SinkFailure,
+    /// For transcoders.
+    pub transcoder: TranscoderFailure,
 }
 
 /// When to make the next instance.

@@ -34,6 +34,7 @@ use crate::{
     policy::OnError,
     services::Services,
     shelf::Shelf,
+    sink::Sinks,
     version::Version,
 };
 
@@ -104,6 +105,8 @@ pub struct Use {
 pub struct Chains {
     /// The filters; none, and the path pays nothing.
     pub filters: Option<Arc<dyn Stages>>,
+    /// The sinks.
+    pub sinks: Option<Arc<Sinks>>,
     /// The auth plugins.
     pub auth: Option<Arc<AuthChain>>,
     /// The events plugins.
@@ -173,7 +176,8 @@ impl Registry {
         if uses.len() > CHAIN_LENGTH {
             return Err(vec![Error::TooMany(uses.len())]);
         }
-        let (mut filters, mut auth, mut events, mut errors) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut filters, mut sinks, mut auth, mut events) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut errors = Vec::new();
         for (position, used) in uses.iter().enumerate() {
             let config: Option<Arc<str>> = used.config.as_ref().map(text);
             let plugin = match self.0.find(&used.plugin).and_then(|plugin| {
@@ -202,15 +206,18 @@ impl Registry {
                         .share(config.as_ref(), |config| Observer::new(&plugin, config)),
                 );
             }
+            let slot = Arc::new(Slot {
+                plugin,
+                config,
+                on_error: used.on_error,
+                allow_track_change: used.allow_track_change,
+                position,
+            });
+            if code.has(Role::Sink) {
+                sinks.push(slot.clone());
+            }
             if code.has(Role::Filter) {
-                let (on_error, allow_track_change) = (used.on_error, used.allow_track_change);
-                filters.push(Arc::new(Slot {
-                    plugin,
-                    config,
-                    on_error,
-                    allow_track_change,
-                    position,
-                }));
+                filters.push(slot);
             }
         }
         if !errors.is_empty() {
@@ -218,6 +225,7 @@ impl Registry {
         }
         Ok(Chains {
             filters: (!filters.is_empty()).then(|| Arc::new(Chain::new(&self.0.aside, filters)) as Arc<dyn Stages>),
+            sinks: (!sinks.is_empty()).then(|| Arc::new(Sinks::new(sinks))),
             auth: (!auth.is_empty()).then(|| Arc::new(AuthChain::new(auth))),
             events: (!events.is_empty()).then(|| Arc::new(Observers::new(events))),
         })

@@ -42,6 +42,12 @@ impl Share {
         self.over.load(Relaxed) && self.second.load(Relaxed) == self.second(now)
     }
 
+    /// When the second is over whose share the plugin has used up, if it has.
+    pub(crate) fn over_until(&self, now: Instant) -> Option<Instant> {
+        self.over(now)
+            .then(|| self.base + Duration::from_secs(self.second(now) + 1))
+    }
+
     fn second(&self, now: Instant) -> u64 {
         now.saturating_duration_since(self.base).as_secs()
     }
@@ -59,11 +65,13 @@ mod tests {
         assert!(!share.over(at(100)));
         assert!(share.spent(at(700), Duration::from_millis(200), 50));
         assert!(share.over(at(999)));
+        assert_eq!(share.over_until(at(999)), Some(at(1_000)));
         assert!(
             !share.spent(at(999), Duration::from_millis(200), 50),
             "an overload begins once"
         );
         assert!(!share.over(at(1_000)));
+        assert_eq!(share.over_until(at(1_000)), None);
         assert!(!share.spent(at(1_000), Duration::from_millis(100), 50));
         assert!(!share.over(at(1_500)));
     }

@@ -38,6 +38,7 @@ pub struct Server {
     in_force: InForce,
     listening: Listening,
     keeper: Keeper,
+    sinks: sandbox::Attendance,
     rtsp: Option<rtsp::Server>,
     sessions: rtsp::Registry,
     gate: Arc<Gate>,
@@ -108,6 +109,8 @@ impl Server {
         };
         let puller = Puller::new(hub.clone(), limits.starting_sources.try_into()?);
         let keeper = Keeper::spawn(births, in_force.clone(), Runner::new(commands), puller, rtsp_port);
+        let listed = in_force.clone();
+        let sinks = sandbox::Attendance::spawn(hub.births(), move |path| listed.chains(&path.name)?.sinks);
         // Paths come to life last: their sources and commands find the listeners there.
         hub.configure(Instant::now(), rules);
 
@@ -135,6 +138,7 @@ impl Server {
             in_force,
             listening,
             keeper,
+            sinks,
             rtsp,
             sessions,
             gate,
@@ -173,6 +177,7 @@ impl Server {
         self.in_force.replace(force);
         self.hub.configure(Instant::now(), rules);
         self.keeper.reload();
+        self.sinks.reload();
         self.sessions.rules_changed();
         if let Some(watch) = &self.watch {
             // Plugins that are new may lie where nothing was watched so far.
@@ -214,10 +219,13 @@ impl Server {
             // Now everything has happened; who follows it over the API is told the end.
             self.listening.close().await;
         };
-        let everybody = async { tokio::join!(streams, self.window.close()) };
+        let everybody = async { tokio::join!(streams, self.sinks.close(GOODBYE), self.window.close()) };
         if tokio::time::timeout(GOODBYE, everybody).await.is_err() {
             tracing::warn!("some connections or commands did not end in time");
         }
+        // After the last guest had its last word.
+        let plugins = self.plugins;
+        let _ = tokio::task::spawn_blocking(move || plugins.flush()).await;
     }
 }
 

@@ -3,10 +3,7 @@
 wasmtime::component::bindgen!({
     inline: "
         package wasmtx:host;
-        world sinking {
-            export wasmtx:plugin/lifecycle@0.1.0;
-            export wasmtx:plugin/sink@0.1.0;
-        }
+        world sinking { export wasmtx:plugin/sink@0.1.0; }
     ",
     path: "../../wit",
     world: "wasmtx:host/sinking",

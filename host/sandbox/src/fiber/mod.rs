@@ -26,6 +26,7 @@ use crate::{
         lifecycle::waiting::{Living, Snapshot},
         plugin::{clock, types::PluginError},
         resolver::Resolving,
+        sink::Sinking,
     },
     component::{Code, Role},
     failure::{Failure, Refused},
@@ -70,6 +71,7 @@ macro_rules! exports {
 exports! {
     Deciding: Role::Auth, auth;
     Observing: Role::Events, events;
+    Sinking: Role::Sink, sink;
     Resolving: Role::Resolver, resolver;
 }
 
@@ -117,10 +119,15 @@ pub(crate) struct Group {
 
 impl Group {
     pub(crate) fn new(plugin: &Arc<Plugin>, config: Option<Arc<str>>, turns: usize) -> Group {
+        Group::at(plugin, config, plugin.place("", 0), turns)
+    }
+
+    /// What counts in a place of a path's list.
+    pub(crate) fn at(plugin: &Arc<Plugin>, config: Option<Arc<str>>, place: Arc<Place>, turns: usize) -> Group {
         Group {
             plugin: plugin.clone(),
             config,
-            place: plugin.place("", 0),
+            place,
             turns: Arc::new(Semaphore::new(turns)),
             memory: Arc::default(),
         }
@@ -200,6 +207,11 @@ impl<E: Exports> Guest<E> {
         let exports = &self.exports;
         let called = run(&mut self.store, budget, async |store| call(exports, store).await).await;
         called.map_err(|failure| failure.timed(Limit::running(E::ROLE), Limit::lasting(E::ROLE)))
+    }
+
+    /// What the host knows of it.
+    pub(crate) fn state(&mut self) -> &mut State {
+        self.store.data_mut()
     }
 
     /// When the next tick is due; `None` when the guest wants none.

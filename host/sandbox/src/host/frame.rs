@@ -77,13 +77,33 @@ impl AtHand {
         if self.held_bytes + payload.len() > self.bounds.bytes {
             return Err(Refusal::Limit(Limit::HeldBytes));
         }
+        Ok(self.lend(payload))
+    }
+
+    /// Whether the guest may get more frames: a sink keeps as many as it may hold beside those of the batch at hand.
+    pub(crate) fn may_lend(&self) -> Result<(), Limit> {
+        if self.held.len() - self.free.len() > self.bounds.frames {
+            return Err(Limit::HeldFrames);
+        }
+        if self.held_bytes > self.bounds.bytes {
+            return Err(Limit::HeldBytes);
+        }
+        Ok(())
+    }
+
+    /// Bytes that the guest may keep, without its asking.
+    pub(crate) fn lend(&mut self, payload: Payload) -> u32 {
         self.held_bytes += payload.len();
+        self.put(payload)
+    }
+
+    fn put(&mut self, payload: Payload) -> u32 {
         if let Some(place) = self.free.pop() {
             self.held[place as usize] = Some(payload);
-            return Ok(place);
+            return place;
         }
         self.held.push(Some(payload));
-        Ok(self.held.len() as u32 - 1)
+        self.held.len() as u32 - 1
     }
 
     fn held(&self, handle: &Resource<Held>) -> Option<&Payload> {

@@ -9,5 +9,6 @@ mod events;
 mod filter;
 mod hostile;
 mod load;
+mod sinks;
 mod swap;
 mod waiting;

@@ -34,6 +34,7 @@ fn usage(usage: &Usage) -> Value {
         "emitted": usage.emitted,
         "refused": usage.refused,
         "bypassed": usage.bypassed,
+        "lost": usage.lost,
         "traps": usage.traps,
         "deadlines": usage.deadlines,
         "memoryExceeded": usage.memory,

@@ -132,7 +132,7 @@ const PLUGIN: &[Feature] = &[loose(&["instances", "run", "state"])];
 /// Nothing stands behind this: what a plugin asks for does not happen.
 const GRANTS: &[Feature] = &[loose(&["control"])];
 /// There are no such plugins yet.
-const POLICIES: &[Feature] = &[loose(&["sink", "transcoder"])];
+const POLICIES: &[Feature] = &[loose(&["transcoder"])];
 
 /// Keys that count each by itself.
 const fn loose(keys: &'static [&'static str]) -> Feature {

@@ -165,6 +165,11 @@ const PLUGIN_COUNTERS: &[Count] = &[
         |usage| usage.bypassed,
     ),
     (
+        "wasmtx_plugin_lost_total",
+        "Frames that a sink missed because it was too slow.",
+        |usage| usage.lost,
+    ),
+    (
         "wasmtx_plugin_restarts_total",
         "Instances made after a failure.",
         |usage| usage.restarts,

@@ -18,6 +18,8 @@ pub(super) fn limits(set: &plugin::Limits) -> Limits {
     limits.resolve_running = set.resolve_budget;
     limits.event_wall = set.event_timeout;
     limits.event_running = set.event_budget;
+    limits.sink_wall = set.sink_timeout;
+    limits.sink_running = set.sink_budget;
     limits.instances = count(set.instances);
     limits.share = percent(set.cpu_share);
     limits.emits = count(set.frames_per_call);

@@ -1,7 +1,8 @@
 //! The registry of plugins, as the sandbox takes it.
 
 use wasmtx_sandbox::{
-    AuthFailure, FilterFailure, Grants, Kv, OnError, PluginSpec, Reach, Source, Use, services::StorageGrant,
+    AuthFailure, FilterFailure, Grants, Kv, OnError, PluginSpec, Reach, SinkFailure, Source, TranscoderFailure, Use,
+    services::StorageGrant,
 };
 
 use super::limits::limits;
@@ -61,6 +62,14 @@ fn on_error(policy: &plugin::OnError) -> OnError {
             plugin::FilterFailure::Pass => FilterFailure::Pass,
             plugin::FilterFailure::Drop => FilterFailure::Drop,
             plugin::FilterFailure::Close => FilterFailure::Close,
+        },
+        sink: match policy.sink {
+            plugin::SinkFailure::Restart => SinkFailure::Restart,
+            plugin::SinkFailure::Stop => SinkFailure::Stop,
+        },
+        transcoder: match policy.transcoder {
+            plugin::TranscoderFailure::Keep => TranscoderFailure::Keep,
+            plugin::TranscoderFailure::Close => TranscoderFailure::Close,
         },
     }
 }

@@ -34,6 +34,10 @@ settings! {
         "eventTimeout" => event_timeout: Duration = Duration::from_secs(30),
         /// Guest time for one event.
         "eventBudget" => event_budget: Duration = millis(100),
+        /// Time for one batch of a sink, waiting included.
+        "sinkTimeout" => sink_timeout: Duration = Duration::from_secs(60),
+        /// Guest time for one batch of a sink.
+        "sinkBudget" => sink_budget: Duration = millis(100),
         /// Instances that decide or resolve at once.
         "instances" => instances: u32 = 8,
         /// Share of one core over all its instances.

@@ -1,0 +1,385 @@
+//! One sink of one path: its cursor, its batches, and what is due between them.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
+
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, consume_budget},
+    time::sleep_until,
+};
+use wasmtx_hub::{CloseReason, Drained, Entry, Opening, Path, Reader};
+
+use super::{
+    guest::{self, Batch, Guest},
+    takeover::{Made, Probation},
+};
+use crate::{
+    bindings::sink::sink::Wants,
+    entry::Slot,
+    failure::{Failure, Refused},
+    fiber::Group,
+    interest::{Shown, Table},
+    metrics::tally,
+    policy::{Circuit, Restart, SinkFailure},
+    sampler::Sampler,
+    version::Version,
+};
+
+/// Frames and bytes of one batch, about.
+const BATCH_FRAMES: usize = 128;
+const BATCH_BYTES: usize = 8 << 20;
+/// A sink runs alone, but for a new version that is opened beside it.
+const TURNS: usize = 2;
+
+/// Why there is no instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Down {
+    /// It is to be made then.
+    Until(Instant),
+    /// It failed too often, or once where the policy is to stop.
+    Failed,
+    /// It has nothing to do with this stream, and that is no failure.
+    Unsupported,
+}
+
+/// One sink of one path, over all of its streams.
+pub(super) struct Task {
+    pub(super) slot: Arc<Slot>,
+    pub(super) group: Group,
+    pub(super) opening: Opening,
+    /// Which frames it wants; of what goes on behind a filter, nothing counts here.
+    pub(super) table: Table,
+    /// Whether it wants their bytes.
+    bytes: bool,
+    pub(super) guest: Option<Guest>,
+    /// Meaningful while there is no guest.
+    pub(super) down: Down,
+    pub(super) version: Arc<Version>,
+    /// Number of the last version that was tried.
+    pub(super) tried: u64,
+    /// A new version that is being made beside the running one.
+    pub(super) making: Option<JoinHandle<Result<Made, Refused>>>,
+    /// It is made, and waits for a keyframe.
+    pub(super) made: Option<Made>,
+    pub(super) circuit: Circuit,
+    sampler: Sampler,
+    pub(super) probation: Option<Probation>,
+    /// Number of a version that failed in its probation; 0 is none.
+    pub(super) refused: u64,
+    /// A keyframe has come since it began, or since frames were lost.
+    aligned: bool,
+    /// Frames are missing before the next one that it gets.
+    gap: bool,
+    /// The last instance failed, and there is no other yet.
+    pub(super) died: bool,
+}
+
+/// Runs a sink until it is stopped, or the path is gone.
+pub(super) async fn run(slot: &Arc<Slot>, path: &Arc<Path>, mut stop: watch::Receiver<Option<CloseReason>>) {
+    let mut status = path.watch();
+    let mut task = None::<Task>;
+    while stopped(&stop).is_none() {
+        let closed = status.borrow_and_update().closed;
+        let Some((opening, reader)) = path.attend(Instant::now()) else {
+            if closed {
+                return;
+            }
+            tokio::select! {
+                changed = status.changed() => if changed.is_err() { return },
+                _ = stop.changed() => {}
+            }
+            continue;
+        };
+        let task = task.get_or_insert_with(|| Task::new(slot, &opening));
+        let reason = task.serve(opening, reader, &mut stop).await;
+        // With other tracks it is the same stream for those who can take them.
+        if reason != CloseReason::Replaced || path.publication().is_none() {
+            task.close(reason).await;
+        }
+    }
+    if let Some(mut task) = task {
+        task.close(stopped(&stop).unwrap_or(CloseReason::Ended)).await;
+    }
+}
+
+/// Why it is to end, if it is. Nobody who could say so is left: that is an end, too.
+fn stopped(stop: &watch::Receiver<Option<CloseReason>>) -> Option<CloseReason> {
+    let said = *stop.borrow();
+    said.or_else(|| stop.has_changed().is_err().then_some(CloseReason::Shutdown))
+}
+
+impl Task {
+    fn new(slot: &Arc<Slot>, opening: &Opening) -> Task {
+        let place = slot.plugin.place(opening.path.as_str(), slot.position);
+        let mut seed = [0; 4];
+        // Without randomness the delays are only more regular.
+        let _ = getrandom::fill(&mut seed);
+        Task {
+            slot: slot.clone(),
+            group: Group::at(&slot.plugin, slot.config.clone(), place, TURNS),
+            opening: opening.clone(),
+            table: Table::default(),
+            bytes: false,
+            guest: None,
+            down: Down::Until(Instant::now()),
+            version: slot.plugin.version.load_full(),
+            tried: 0,
+            making: None,
+            made: None,
+            circuit: Circuit::default(),
+            sampler: Sampler::new(u32::from_ne_bytes(seed)),
+            probation: None,
+            refused: 0,
+            aligned: false,
+            gap: false,
+            died: false,
+        }
+    }
+
+    /// One publication, to its end or until it is told to stop. Answers why that was.
+    async fn serve(
+        &mut self,
+        opening: Opening,
+        mut reader: Reader,
+        stop: &mut watch::Receiver<Option<CloseReason>>,
+    ) -> CloseReason {
+        self.opening = opening;
+        self.aligned = false;
+        self.reopen().await;
+        let mut entries = Vec::new();
+        loop {
+            let mut lost = 0;
+            let drained = reader.drain(BATCH_FRAMES, BATCH_BYTES, &mut entries, &mut lost);
+            if lost > 0 {
+                tally(&self.group.place.counts.lost, lost);
+                (self.aligned, self.gap) = (false, true);
+            }
+            self.look().await;
+            self.take(&mut entries).await;
+            match drained {
+                Drained::More => consume_budget().await,
+                Drained::Ended(reason) => return reason,
+                Drained::Empty => {
+                    if let Some(reason) = stopped(stop) {
+                        return reason;
+                    }
+                    self.rest(&mut reader, stop).await;
+                }
+            }
+        }
+    }
+
+    /// Waits for frames, and does meanwhile what is due.
+    async fn rest(&mut self, reader: &mut Reader, stop: &mut watch::Receiver<Option<CloseReason>>) {
+        loop {
+            let due = self.due();
+            tokio::select! {
+                () = reader.wait() => return,
+                _ = stop.changed() => return,
+                () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => self.act().await,
+            }
+        }
+    }
+
+    /// When [`act`](Self::act) has something to do.
+    fn due(&mut self) -> Option<Instant> {
+        match (&mut self.guest, self.down) {
+            (Some(guest), _) => {
+                let files = guest.state().files_due();
+                guest.tick_due().into_iter().chain(files).min()
+            }
+            (None, Down::Until(then)) => Some(then),
+            (None, Down::Failed | Down::Unsupported) => None,
+        }
+    }
+
+    async fn act(&mut self) {
+        let now = Instant::now();
+        let Some(guest) = &mut self.guest else {
+            return self.look().await;
+        };
+        if guest.state().files_due().is_some_and(|due| due <= now) {
+            guest.state().settle_files().await;
+        }
+        if guest.tick_due().is_some_and(|due| due <= now)
+            && let Err(failure) = guest.tick(self.version.limits.sink_wall).await
+        {
+            self.failed(&failure, "tick").await;
+        }
+    }
+
+    /// The stream begins, or its tracks are others.
+    async fn reopen(&mut self) {
+        let Some(mut guest) = self.guest.take() else {
+            if self.down == Down::Unsupported {
+                self.down = Down::Until(Instant::now());
+            }
+            return self.look().await;
+        };
+        // What was opened for the stream as it was.
+        (self.making, self.made) = (None, None);
+        match guest::open(&mut guest, &self.opening, &self.version.limits).await {
+            Ok(wants) => self.install(guest, &wants),
+            Err(refused) => self.not_opened(refused, "open").await,
+        }
+    }
+
+    pub(super) fn install(&mut self, guest: Guest, wants: &Wants) {
+        let tracks = &self.opening.tracks;
+        let mut table = Table::new(tracks, tracks, &wants.interests);
+        table.continues(&self.table);
+        self.table = table;
+        self.bytes = wants.bytes;
+        self.guest = Some(guest);
+        if std::mem::take(&mut self.died) {
+            tally(&self.group.place.counts.restarts, 1);
+        }
+    }
+
+    pub(super) async fn not_opened(&mut self, refused: Refused, call: &'static str) {
+        match refused {
+            Refused::Unsupported => self.down = Down::Unsupported,
+            Refused::Denied => {
+                let (plugin, path) = (self.slot.plugin.name(), self.group.place.path());
+                tracing::warn!(plugin, path, "the sink does not want this stream");
+                self.down = Down::Unsupported;
+            }
+            refused => self.failed(&refused.into_failure(), call).await,
+        }
+    }
+
+    /// Gives the guest what came.
+    async fn take(&mut self, entries: &mut Vec<Arc<Entry>>) {
+        let mut batch = Vec::new();
+        for entry in entries.drain(..) {
+            if !Arc::ptr_eq(&entry.tracks, &self.opening.tracks) {
+                let others = entry.tracks != self.opening.tracks;
+                if others {
+                    self.give(&mut batch).await;
+                }
+                self.opening.tracks = entry.tracks.clone();
+                if others {
+                    self.reopen().await;
+                }
+            }
+            if entry.starts_gop {
+                if self.made.is_some() {
+                    self.give(&mut batch).await;
+                    self.adopt().await;
+                }
+                self.aligned |= self.guest.is_some();
+            }
+            if !self.aligned || self.guest.is_none() {
+                self.skip();
+            } else if self.table.show(&entry.frame) == Shown::Yes {
+                batch.push(entry);
+            }
+        }
+        self.give(&mut batch).await;
+    }
+
+    /// A frame that it does not get, although it may have wanted it.
+    fn skip(&mut self) {
+        let counts = &self.group.place.counts;
+        match (&self.guest, self.down) {
+            (None, Down::Unsupported) => {}
+            (Some(_), _) if self.gap => tally(&counts.lost, 1),
+            _ => tally(&counts.bypassed, 1),
+        }
+    }
+
+    async fn give(&mut self, entries: &mut Vec<Arc<Entry>>) {
+        if entries.is_empty() {
+            return;
+        }
+        // Past its share of the processor it waits, and falls behind as any slow reader.
+        if let Some(end) = self.slot.plugin.share.over_until(Instant::now()) {
+            sleep_until(end.into()).await;
+        }
+        let batch = Batch {
+            entries: std::mem::take(entries),
+            gap: std::mem::take(&mut self.gap),
+            bytes: self.bytes,
+        };
+        let counts = &self.group.place.counts;
+        let frames = batch.entries.len() as u64;
+        let Some(guest) = &mut self.guest else {
+            return tally(&counts.bypassed, frames);
+        };
+        let budget = guest::batch_budget(&self.version.limits);
+        let taken = guest::take(guest, batch, budget).await;
+        tally(&counts.calls, 1);
+        let state = guest.state();
+        let ran = budget.running.saturating_sub(state.running);
+        tally(&counts.sampled, 1);
+        tally(&counts.sampled_nanos, u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX));
+        counts.memory_bytes.store(state.meter.memory() as u64, Relaxed);
+        counts.held_bytes.store(state.frame.held_bytes() as u64, Relaxed);
+        let share = self.version.limits.share;
+        if self.slot.plugin.share.spent(Instant::now(), ran, share) {
+            let (plugin, path) = (self.slot.plugin.name(), self.group.place.path());
+            tracing::warn!(
+                plugin,
+                path,
+                share,
+                "plugin used up its share of the processor: it waits"
+            );
+        }
+        match taken {
+            Ok(()) => tally(&counts.passed, frames),
+            Err(failure) => {
+                tally(&counts.bypassed, frames);
+                self.failed(&failure, "frames").await;
+            }
+        }
+    }
+
+    /// Drops the instance and arranges for the next one, which begins at a keyframe.
+    pub(super) async fn failed(&mut self, failure: &Failure, call: &'static str) {
+        let (plugin, path) = (self.slot.plugin.clone(), self.opening.path.clone());
+        self.group.report(failure, path.as_str(), call);
+        self.guest = None;
+        (self.aligned, self.died) = (false, true);
+        if self.go_back(failure).await {
+            return;
+        }
+        let restart = match self.policy() {
+            SinkFailure::Restart => self.circuit.failed(Instant::now(), self.sampler.random()),
+            SinkFailure::Stop => Restart::Never,
+        };
+        self.down = match restart {
+            Restart::Now => Down::Until(Instant::now()),
+            Restart::At(then) => Down::Until(then),
+            Restart::Never => {
+                let (plugin_name, path_name) = (plugin.name(), path.as_str());
+                tracing::error!(
+                    plugin = plugin_name,
+                    path = path_name,
+                    "the sink stays off until its plugin changes"
+                );
+                *plugin.error.lock() = Some(format!("{path}: it stays off: {failure}"));
+                Down::Failed
+            }
+        };
+    }
+
+    fn policy(&self) -> SinkFailure {
+        self.slot.on_error.unwrap_or(self.version.on_error).sink
+    }
+
+    /// The stream is over, or the sink is.
+    async fn close(&mut self, reason: CloseReason) {
+        (self.making, self.made, self.probation) = (None, None, None);
+        let Some(guest) = self.guest.take() else { return };
+        if let Err(failure) = guest::close(guest, reason, &self.version.limits).await {
+            self.group.report(&failure, self.opening.path.as_str(), "close");
+        }
+        self.down = Down::Until(Instant::now());
+        let counts = &self.group.place.counts;
+        counts.held_bytes.store(0, Relaxed);
+        counts.memory_bytes.store(0, Relaxed);
+    }
+}

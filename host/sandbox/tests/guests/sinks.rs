@@ -1,0 +1,391 @@
+//! Sinks: what they get, what they may keep, what their failures cost whom.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use serde_json::json;
+use wasmtx_hub::{CloseReason, Hub, Limits, PathConfig, PathName, Peer, Publisher, Rule, Rules};
+use wasmtx_media::WallClock;
+use wasmtx_sandbox::{
+    Attendance, PluginSpec, Registry, Services, SinkFailure, Use,
+    services::{Append, Directory, Storage, StorageError, StorageGrant, Stored},
+};
+
+use crate::support::{AUDIO, VIDEO, frame, plugin, tracks, used};
+
+const GUEST: &str = "sink-modes";
+
+/// Files in memory, in place of a granted directory.
+#[derive(Clone, Default)]
+struct Memory(Arc<Mutex<BTreeMap<String, Vec<u8>>>>);
+
+impl Memory {
+    fn file(&self, name: &str) -> Option<Vec<u8>> {
+        self.0.lock().unwrap().get(name).cloned()
+    }
+}
+
+impl Storage for Memory {
+    fn directory(&self, _grant: &StorageGrant) -> Result<Arc<dyn Directory>, String> {
+        Ok(Arc::new(self.clone()))
+    }
+}
+
+impl Directory for Memory {
+    fn create(&self, name: &str) -> Result<Box<dyn Append>, StorageError> {
+        self.0.lock().unwrap().insert(name.to_owned(), Vec::new());
+        Ok(Box::new(Appending(self.clone(), name.to_owned())))
+    }
+
+    fn read(&self, name: &str, offset: u64, len: u32) -> Result<Bytes, StorageError> {
+        let file = Bytes::from(self.file(name).ok_or(StorageError::NotFound)?);
+        let from = usize::try_from(offset).unwrap().min(file.len());
+        Ok(file.slice(from..file.len().min(from + len as usize)))
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<Stored>, StorageError> {
+        let files = self.0.lock().unwrap();
+        let files = files.iter().filter(|(name, _)| name.starts_with(prefix));
+        let stored = files.map(|(name, data)| Stored {
+            name: name.clone(),
+            size: data.len() as u64,
+            modified: 0,
+        });
+        Ok(stored.collect())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<(), StorageError> {
+        let mut files = self.0.lock().unwrap();
+        let data = files.remove(from).ok_or(StorageError::NotFound)?;
+        files.insert(to.to_owned(), data);
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> Result<(), StorageError> {
+        let removed = self.0.lock().unwrap().remove(name);
+        removed.map(drop).ok_or(StorageError::NotFound)
+    }
+}
+
+struct Appending(Memory, String);
+
+impl Append for Appending {
+    fn append(&mut self, parts: &[Bytes]) -> Result<u64, StorageError> {
+        let mut files = self.0.0.lock().unwrap();
+        let file = files.get_mut(&self.1).ok_or(StorageError::NotFound)?;
+        parts.iter().for_each(|part| file.extend_from_slice(part));
+        Ok(file.len() as u64)
+    }
+
+    fn commit(&mut self) -> Result<u64, StorageError> {
+        self.append(&[])
+    }
+
+    fn finish(&mut self) -> Result<u64, StorageError> {
+        self.append(&[])
+    }
+}
+
+/// A server's worth of paths, with sinks.
+struct House {
+    hub: Hub,
+    registry: Registry,
+    attendance: Attendance,
+    files: Memory,
+    now: Instant,
+}
+
+fn sink(config: serde_json::Value) -> PluginSpec {
+    let mut spec = plugin(GUEST, config);
+    spec.grants.storage = Some(StorageGrant {
+        directory: "data".into(),
+        quota: u64::MAX,
+    });
+    spec
+}
+
+impl House {
+    /// One path, `cam1`, with one sink.
+    fn new(spec: PluginSpec) -> House {
+        // The streams' clock runs faster than the sinks.
+        let limits = Limits {
+            keep_age: Duration::MAX,
+            ..Limits::default()
+        };
+        House::with(spec, used(GUEST), limits)
+    }
+
+    fn with(spec: PluginSpec, used: Use, limits: Limits) -> House {
+        let files = Memory::default();
+        let mut services = Services::default();
+        services.storage = Arc::new(files.clone());
+        let state = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let registry = Registry::new(Some(state), services, vec![spec]).unwrap();
+        let sinks = registry.chains(&[used]).unwrap().sinks;
+        assert!(sinks.is_some());
+        let (hub, _) = Hub::new();
+        let attendance = Attendance::spawn(hub.births(), move |_| sinks.clone());
+        let mut config = PathConfig::default();
+        config.limits = limits;
+        let now = Instant::now();
+        hub.configure(now, Rules::new(vec![Rule::new("cam1", Arc::new(config)).unwrap()]));
+        House {
+            hub,
+            registry,
+            attendance,
+            files,
+            now,
+        }
+    }
+
+    /// A publisher, once the sink attends it.
+    async fn publish(&self) -> Stream {
+        let path = PathName::new("cam1").unwrap();
+        let peer = Peer {
+            kind: "rtspSession",
+            id: uuid::Uuid::nil(),
+        };
+        let publisher = self
+            .hub
+            .publish(self.now, WallClock(1), &path, peer, None, None, tracks())
+            .unwrap();
+        self.until("the sink is there", |usage| usage.path == "cam1").await;
+        Stream {
+            publisher,
+            now: self.now,
+            next: 0,
+        }
+    }
+
+    fn usage(&self) -> wasmtx_sandbox::Usage {
+        let status = self.registry.status();
+        let uses = status.into_iter().flat_map(|status| status.uses);
+        uses.last().unwrap_or_default()
+    }
+
+    async fn until(&self, what: &str, is_so: impl Fn(&wasmtx_sandbox::Usage) -> bool) {
+        let begun = Instant::now();
+        while !is_so(&self.usage()) {
+            let usage = self.usage();
+            assert!(begun.elapsed() < crate::support::PATIENCE, "never: {what}: {usage:?}");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    async fn end(self) -> (Registry, Memory) {
+        self.attendance.close(crate::support::PATIENCE).await;
+        (self.registry, self.files)
+    }
+}
+
+/// A publication, and what was sent.
+struct Stream {
+    publisher: Publisher,
+    now: Instant,
+    next: u64,
+}
+
+impl Stream {
+    /// Sends frames of the video track, each tenth a keyframe; answers their payloads.
+    fn send(&mut self, frames: u64) -> Vec<u8> {
+        let mut sent = Vec::new();
+        for _ in 0..frames {
+            let frame = frame(VIDEO, self.next);
+            sent.extend_from_slice(&frame.payload);
+            self.next += 1;
+            self.now += Duration::from_millis(33);
+            self.publisher.push(self.now, WallClock(1), frame).unwrap();
+        }
+        sent
+    }
+}
+
+fn series(usage: &wasmtx_sandbox::Usage, name: &str) -> u64 {
+    let found = usage.series.iter().find(|(other, _)| other == name);
+    match found {
+        Some((_, wasmtx_sandbox::Sample::Counter(count))) => *count,
+        _ => 0,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_writes_every_frame_to_its_file_and_is_no_reader() {
+    for mode in ["store", "store-copied"] {
+        let house = House::new(sink(json!({ "mode": mode, "to": "$PATH.bin" })));
+        let mut stream = house.publish().await;
+        let mut sent = stream.send(100);
+        house.until("half of it", |usage| usage.passed == 100).await;
+        sent.extend(stream.send(100));
+        assert!(stream.publisher.path().readers().is_empty());
+        stream.publisher.close(house.now, CloseReason::Ended);
+        house.until("all of it", |usage| usage.passed == 200).await;
+        let (_registry, files) = house.end().await;
+        assert_eq!(files.file("cam1.bin").unwrap(), sent, "{mode}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_begins_at_a_keyframe() {
+    let house = House::new(sink(json!({ "mode": "store", "to": "file" })));
+    let mut stream = house.publish().await;
+    for n in 0..5 {
+        stream.publisher.push(house.now, WallClock(1), frame(AUDIO, n)).unwrap();
+    }
+    let sent = stream.send(3);
+    house.until("three frames", |usage| usage.passed == 3).await;
+    stream.publisher.close(house.now, CloseReason::Ended);
+    let (registry, files) = house.end().await;
+    assert_eq!(files.file("file").unwrap(), sent);
+    assert_eq!(registry.status()[0].uses[0].bypassed, 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_sink_loses_whole_gops_and_nobody_else_loses_anything() {
+    let limits = Limits {
+        max_lag: Some(20),
+        ..Limits::default()
+    };
+    let mut spec = sink(json!({ "mode": "slow" }));
+    spec.limits.sink_running = crate::support::PATIENCE;
+    let house = House::with(spec, used(GUEST), limits);
+    let mut stream = house.publish().await;
+    let mut sent = 0;
+    while house.usage().lost == 0 {
+        stream.send(10);
+        sent += 10;
+        tokio::task::yield_now().await;
+    }
+    // What it gets, it gets in whole GOPs of ten.
+    let whole = |usage: &wasmtx_sandbox::Usage| usage.passed + usage.lost == sent;
+    house.until("everything was taken or lost", whole).await;
+    assert!(house.usage().lost.is_multiple_of(10), "{:?}", house.usage());
+    let counters = &stream.publisher.path().counters;
+    assert_eq!(wasmtx_hub::Counters::load(&counters.frames_discarded), 0);
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_that_fails_begins_again_at_the_next_keyframe() {
+    for mode in ["trap", "refuse", "spin", "grow"] {
+        let mut spec = sink(json!({ "mode": mode, "first": 1, "every": 1000 }));
+        spec.limits.sink_running = Duration::from_millis(200);
+        let house = House::new(spec);
+        let mut stream = house.publish().await;
+        stream.send(1);
+        house.until("the first batch", |usage| usage.passed == 1).await;
+        // The second batch kills it, in the middle of a GOP.
+        stream.send(1);
+        house.until("a failure", |usage| usage.restarts == 1).await;
+        stream.send(8);
+        house
+            .until("nothing until the keyframe", |usage| usage.bypassed == 9)
+            .await;
+        stream.send(1);
+        house.until("the keyframe", |usage| usage.passed == 2).await;
+        let usage = house.usage();
+        assert_eq!(
+            usage.traps + usage.deadlines + usage.memory + usage.other,
+            1,
+            "{mode}: {usage:?}"
+        );
+        house.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_whose_policy_is_to_stop_stays_off_until_it_changes() {
+    let mut spec = sink(json!({ "mode": "trap" }));
+    spec.on_error.sink = SinkFailure::Stop;
+    let house = House::new(spec);
+    let mut stream = house.publish().await;
+    stream.send(1);
+    house.until("a failure", |usage| usage.traps == 1).await;
+    stream.send(29);
+    house.until("the rest goes by", |usage| usage.bypassed == 30).await;
+    assert!(house.registry.status()[0].error.as_ref().unwrap().contains("stays off"));
+    let registry = house.registry.clone();
+    tokio::task::spawn_blocking(move || registry.reload(GUEST))
+        .await
+        .unwrap()
+        .unwrap();
+    stream.send(11);
+    house.until("it is tried again", |usage| usage.traps == 2).await;
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_version_takes_over_at_a_keyframe_and_no_frame_is_lost_or_given_twice() {
+    let house = House::new(sink(json!({ "mode": "take" })));
+    let mut stream = house.publish().await;
+    stream.send(15);
+    for swaps in 1..=5 {
+        let registry = house.registry.clone();
+        tokio::task::spawn_blocking(move || registry.reload(GUEST))
+            .await
+            .unwrap()
+            .unwrap();
+        while house.usage().swaps < swaps {
+            stream.send(1);
+            tokio::task::yield_now().await;
+        }
+    }
+    let sent = stream.next;
+    house.until("all frames", |usage| usage.passed == sent).await;
+    let usage = house.usage();
+    assert_eq!(series(&usage, "sink_frames"), sent);
+    assert_eq!((usage.lost, usage.bypassed, usage.restarts), (0, 0, 0));
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_sink_keeps_is_bounded() {
+    let house = House::new(sink(json!({ "mode": "hoard" })));
+    let mut stream = house.publish().await;
+    while house.usage().other == 0 {
+        stream.send(1);
+        tokio::task::yield_now().await;
+    }
+    house.until("another one", |usage| usage.restarts > 0).await;
+    house.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_can_do_without_bytes_and_with_keyframes_only() {
+    for (mode, frames) in [("tell-infos", 30), ("tell-keys", 3), ("bad-interests", 30)] {
+        let house = House::new(sink(json!({ "mode": mode })));
+        let mut stream = house.publish().await;
+        stream.send(30);
+        house.until("the frames", |usage| usage.passed == frames).await;
+        house.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_grant_there_are_no_files() {
+    let house = House::new(plugin(GUEST, json!({ "mode": "store", "to": "file" })));
+    let mut stream = house.publish().await;
+    stream.send(10);
+    house.until("it fails to open", |usage| usage.other > 0).await;
+    let (_, files) = house.end().await;
+    assert!(files.0.lock().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_set_of_tracks_is_the_same_stream_to_a_sink() {
+    let house = House::new(sink(json!({ "mode": "take" })));
+    let mut stream = house.publish().await;
+    stream.send(10);
+    house.until("the first", |usage| usage.passed == 10).await;
+    let video: wasmtx_media::Tracks = tracks()[..1].into();
+    stream.publisher.set_tracks(house.now, video).unwrap();
+    stream.send(10);
+    house.until("the others", |usage| usage.passed == 20).await;
+    let usage = house.usage();
+    assert_eq!((usage.restarts, usage.other), (0, 0));
+    house.end().await;
+}
