@@ -23,6 +23,20 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The plugin's file cannot be replaced.
+    #[error("plugin {plugin:?}: {} cannot be written", .file.display())]
+    Write {
+        /// The name in the configuration.
+        plugin: String,
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A component can only take the place of a file.
+    #[error("plugin {0:?} has no file of its own to replace: give its entry in mediamtx.yml a `file`")]
+    NoFile(String),
     /// Nothing has that name, neither in the configuration nor in the binary.
     #[error("there is no plugin {0:?}; bundled are {list}", list = crate::BUNDLED.join(", "))]
     Unknown(String),

@@ -2,13 +2,15 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::Duration,
+    sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
 };
 
 use parking_lot::Mutex;
 
-use crate::hits::{Hits, Limit};
+use crate::{
+    histogram::{Histogram, Times},
+    hits::{Hits, Limit},
+};
 
 const NAME_LEN: usize = 64;
 
@@ -38,10 +40,64 @@ pub(crate) struct Counts {
     pub(crate) other: AtomicU64,
     pub(crate) restarts: AtomicU64,
     pub(crate) swaps: AtomicU64,
-    pub(crate) sampled: AtomicU64,
-    pub(crate) sampled_nanos: AtomicU64,
+    /// Payload bytes that the guest read, and that it made.
+    pub(crate) bytes_read: AtomicU64,
+    pub(crate) bytes_made: AtomicU64,
+    pub(crate) times: Histogram,
+    /// A [`Condition`], as its number.
+    condition: AtomicU8,
     pub(crate) memory_bytes: AtomicU64,
     pub(crate) held_bytes: AtomicU64,
+}
+
+impl Counts {
+    /// Says how the use stands.
+    pub(crate) fn set(&self, condition: Condition) {
+        self.condition.store(condition as u8, Relaxed);
+    }
+}
+
+/// How a plugin stands on a path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Condition {
+    /// Nothing runs there now.
+    #[default]
+    Idle,
+    /// It works.
+    Running,
+    /// It failed, and a new instance comes after a pause.
+    Restarting,
+    /// It failed too often, and stays off until something changes.
+    Failed,
+    /// It has nothing to do with this stream.
+    Unsupported,
+    /// Somebody switched it off.
+    Disabled,
+}
+
+impl Condition {
+    /// Each of them.
+    pub const ALL: [Condition; 6] = [
+        Condition::Idle,
+        Condition::Running,
+        Condition::Restarting,
+        Condition::Failed,
+        Condition::Unsupported,
+        Condition::Disabled,
+    ];
+
+    /// Its word in the API and the metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Condition::Idle => "idle",
+            Condition::Running => "running",
+            Condition::Restarting => "restarting",
+            Condition::Failed => "failed",
+            Condition::Unsupported => "unsupported",
+            Condition::Disabled => "disabled",
+        }
+    }
 }
 
 /// Adds one where several tasks write.
@@ -105,10 +161,14 @@ pub struct Usage {
     pub restarts: u64,
     /// Hot swaps.
     pub swaps: u64,
-    /// Calls whose time was taken (one in 16 on average).
-    pub sampled: u64,
-    /// Their time.
-    pub sampled_time: Duration,
+    /// Payload bytes that the guest read.
+    pub bytes_read: u64,
+    /// Payload bytes that the guest made.
+    pub bytes_made: u64,
+    /// How long calls took: of `filter.frame` one in 16 on average, of the others each.
+    pub times: Times,
+    /// How it stands.
+    pub condition: Condition,
     /// Bytes of linear memory of the instance.
     pub memory_bytes: u64,
     /// Bytes of frames that the guest holds.
@@ -178,8 +238,13 @@ impl Place {
             other: read(&c.other),
             restarts: read(&c.restarts),
             swaps: read(&c.swaps),
-            sampled: read(&c.sampled),
-            sampled_time: Duration::from_nanos(read(&c.sampled_nanos)),
+            bytes_read: read(&c.bytes_read),
+            bytes_made: read(&c.bytes_made),
+            times: c.times.read(),
+            condition: Condition::ALL
+                .into_iter()
+                .find(|condition| *condition as u8 == c.condition.load(Relaxed))
+                .unwrap_or_default(),
             memory_bytes: read(&c.memory_bytes),
             held_bytes: read(&c.held_bytes),
             hits: self.hits.seen(),

@@ -14,8 +14,9 @@ use tokio::sync::watch;
 use wasmtx_hub::Events;
 
 use crate::{
-    Error,
+    Error, PluginSpec, Source,
     bindings::{auth::Deciding, resolver::Resolving},
+    cache::hex,
     component::Role,
     failure::Refused,
     fiber::Pool,
@@ -62,6 +63,12 @@ pub struct Status {
     pub name: String,
     /// The first digits of the SHA-256 of the component that runs.
     pub version: String,
+    /// All of them.
+    pub sha256: String,
+    /// Where its component comes from.
+    pub source: Source,
+    /// Whether it may run; see [`crate::Registry::enable`].
+    pub enabled: bool,
     /// What the component can do.
     pub roles: Vec<Role>,
     /// How often a new version took over.
@@ -162,11 +169,14 @@ impl Plugin {
         *self.error.lock() = None;
     }
 
-    pub(crate) fn status(&self) -> Status {
+    pub(crate) fn status(&self, spec: &PluginSpec) -> Status {
         let version = self.version.load();
         Status {
             name: self.name().to_owned(),
             version: version.short(),
+            sha256: hex(&version.code.digest),
+            source: spec.source.clone(),
+            enabled: version.enabled,
             roles: version.code.roles(),
             swaps: self.swaps.load(Relaxed),
             error: self.error.lock().clone(),

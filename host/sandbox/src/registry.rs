@@ -120,19 +120,19 @@ pub struct Registry(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     loader: Loader,
     services: Services,
-    aside: Arc<Aside>,
+    pub(crate) aside: Arc<Aside>,
     shelf: Shelf,
-    plugins: Mutex<BTreeMap<String, Entry>>,
+    pub(crate) plugins: Mutex<BTreeMap<String, Entry>>,
     /// The number of the next version of any plugin.
-    numbers: AtomicU64,
+    pub(crate) numbers: AtomicU64,
     /// Held while plugins change, so that two changes of one plugin come one after the other.
-    changing: Mutex<()>,
+    pub(crate) changing: Mutex<()>,
 }
 
 #[derive(Clone)]
-struct Entry {
-    plugin: Arc<Plugin>,
-    spec: PluginSpec,
+pub(crate) struct Entry {
+    pub(crate) plugin: Arc<Plugin>,
+    pub(crate) spec: PluginSpec,
     /// Whether the configuration names it; the others are bundled plugins that some path asked for.
     listed: bool,
 }
@@ -231,23 +231,6 @@ impl Registry {
         })
     }
 
-    /// Reads a plugin's component again and lets it take over, even when it is the same: a fresh start for a plugin that
-    /// failed. Blocks while compiling. Answers the version that runs now.
-    ///
-    /// # Errors
-    /// Why the old version stays; it runs on undisturbed.
-    pub fn reload(&self, name: &str) -> Result<String, Error> {
-        let _changing = self.0.changing.lock();
-        let entry = self.0.plugins.lock().get(name).cloned();
-        let Entry { plugin, spec, .. } = entry.ok_or_else(|| Error::Unknown(name.to_owned()))?;
-        let replaced = read(&spec).and_then(|bytes| self.0.replace(&plugin, &spec, &bytes));
-        if let Err(error) = &replaced {
-            *plugin.error.lock() = Some(error.to_string());
-        }
-        replaced?;
-        Ok(plugin.version.load().short())
-    }
-
     /// Waits until what plugins keep over a restart is on the disk.
     pub fn flush(&self) {
         self.0.shelf.flush();
@@ -295,7 +278,7 @@ impl Registry {
             .plugins
             .lock()
             .values()
-            .map(|entry| entry.plugin.status())
+            .map(|entry| entry.plugin.status(&entry.spec))
             .collect()
     }
 }
@@ -385,13 +368,15 @@ impl Inner {
             limits: spec.limits.clone(),
             on_error: spec.on_error,
             allow_track_change: spec.allow_track_change,
+            enabled: true,
         })
     }
 
     /// Lets a new version take over, after everything about it was checked.
-    fn replace(&self, plugin: &Plugin, spec: &PluginSpec, bytes: &Arc<[u8]>) -> Result<(), Error> {
-        let version = self.version(spec, bytes)?;
+    pub(crate) fn replace(&self, plugin: &Plugin, spec: &PluginSpec, bytes: &Arc<[u8]>) -> Result<(), Error> {
+        let mut version = self.version(spec, bytes)?;
         let old = plugin.version.load();
+        version.enabled = old.enabled;
         if let Some(role) = old.code.roles().into_iter().find(|role| !version.code.has(*role)) {
             let reason = format!("it does not export {role}, which the running version does");
             return Err(Error::Refused {
@@ -439,7 +424,7 @@ impl Inner {
 }
 
 /// The bytes of a component, read once.
-fn read(spec: &PluginSpec) -> Result<Arc<[u8]>, Error> {
+pub(crate) fn read(spec: &PluginSpec) -> Result<Arc<[u8]>, Error> {
     match &spec.source {
         Source::Bundled(name) => bundled::component(name)
             .map(Arc::from)

@@ -11,6 +11,7 @@ use crate::{
 };
 
 /// Everything that an instance is made from.
+#[derive(Clone)]
 pub(crate) struct Version {
     /// Grows with every change of the plugin; never 0.
     pub(crate) number: u64,
@@ -22,6 +23,8 @@ pub(crate) struct Version {
     pub(crate) limits: Limits,
     pub(crate) on_error: OnError,
     pub(crate) allow_track_change: bool,
+    /// False: somebody switched the plugin off, and no instance is made.
+    pub(crate) enabled: bool,
 }
 
 impl Version {

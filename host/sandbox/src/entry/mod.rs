@@ -20,7 +20,7 @@ use crate::{
     hits::Limit,
     instance::{Guest, Opened, Said},
     interest::{Shown, Table},
-    metrics::{Place, tally},
+    metrics::{Condition, Place, tally},
     policy::{Circuit, FilterFailure, Restart},
     sampler::Sampler,
     version::Version,
@@ -48,6 +48,8 @@ enum Down {
     Failed,
     /// It said that it does not support this stream: frames pass, and that is no failure.
     Unsupported,
+    /// Somebody switched it off: frames pass.
+    Disabled,
 }
 
 /// One filter of one stream.
@@ -138,6 +140,12 @@ impl Entry {
                 self.version = self.newest();
                 self.tried = self.tried.max(self.version.number);
                 self.wanted = false;
+                if !self.version.enabled {
+                    self.output = self.opening.tracks.clone();
+                    self.retable(&[]);
+                    self.retire();
+                    return Ok(self.output.clone());
+                }
                 self.slot
                     .make(self.version.clone(), &self.place, &self.opening)
                     .map(|made| (made.guest, made.opened))
@@ -152,6 +160,7 @@ impl Entry {
                     Refused::Denied => return Err("it denies the stream".into()),
                     Refused::Unsupported => {
                         self.down = Down::Unsupported;
+                        self.tell();
                         self.look();
                         return Ok(self.output.clone());
                     }
@@ -163,6 +172,7 @@ impl Entry {
                 }
             }
         }
+        self.tell();
         self.look();
         Ok(self.output.clone())
     }
@@ -226,8 +236,28 @@ impl Entry {
         }
         self.take_emitted();
         self.guest = None;
+        self.place.counts.set(Condition::Idle);
         self.place.counts.held_bytes.store(0, Relaxed);
         self.place.counts.memory_bytes.store(0, Relaxed);
+    }
+
+    /// The plugin was switched off: the instance ends, what it held may be in [`sent`](Self::sent).
+    fn retire(&mut self) {
+        self.close(CloseReason::Reload);
+        self.down = Down::Disabled;
+        self.tell();
+    }
+
+    /// Says how it stands, for who looks from outside.
+    fn tell(&self) {
+        let condition = match (&self.guest, self.down) {
+            (Some(_), _) => Condition::Running,
+            (None, Down::Until(_)) => Condition::Restarting,
+            (None, Down::Failed) => Condition::Failed,
+            (None, Down::Unsupported) => Condition::Unsupported,
+            (None, Down::Disabled) => Condition::Disabled,
+        };
+        self.place.counts.set(condition);
     }
 
     /// Looks whether the plugin changed.
@@ -294,7 +324,7 @@ impl Entry {
         if !self.table.goes_on(frame.track) {
             return Step::Gone;
         }
-        if self.guest.is_none() && self.down == Down::Unsupported {
+        if self.guest.is_none() && matches!(self.down, Down::Unsupported | Down::Disabled) {
             return self.admitted(frame);
         }
         tally(&self.place.counts.bypassed, 1);
@@ -335,6 +365,10 @@ impl Entry {
             Restart::Now => {
                 let version = self.newest();
                 self.tried = self.tried.max(version.number);
+                if !version.enabled {
+                    self.down = Down::Disabled;
+                    return;
+                }
                 let made = self.slot.make(version, &self.place, &self.opening);
                 self.down = Down::Failed;
                 self.made(now, made);
@@ -363,17 +397,24 @@ impl Entry {
         let now = Instant::now();
         let time = now.duration_since(begun);
         let counts = &self.place.counts;
-        tally(&counts.sampled, 1);
-        tally(
-            &counts.sampled_nanos,
-            u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
-        );
+        counts.times.observe(time);
         if let Some(guest) = &self.guest {
             let (memory, held) = guest.size();
             counts.memory_bytes.store(memory as u64, Relaxed);
             counts.held_bytes.store(held as u64, Relaxed);
         }
         let share = self.version.limits.share;
+        if time >= SLOW {
+            let (plugin, path) = (self.name(), self.place.path());
+            let span = tracing::debug_span!(
+                "slow plugin call",
+                plugin,
+                path,
+                call = "frame",
+                micros = time.as_micros()
+            );
+            span.in_scope(|| tracing::debug!("a frame waited for a plugin"));
+        }
         let time = if time < SLOW {
             time.saturating_mul(stands_for)
         } else {

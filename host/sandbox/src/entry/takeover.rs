@@ -46,6 +46,7 @@ impl Entry {
         if self.wanted && self.making.is_none() {
             self.begin();
         }
+        self.tell();
         (!Arc::ptr_eq(&before, &self.output) && before != self.output).then(|| self.output.clone())
     }
 
@@ -63,6 +64,10 @@ impl Entry {
     fn begin(&mut self) {
         let version = self.newest();
         self.tried = self.tried.max(version.number);
+        if !version.enabled {
+            self.wanted = false;
+            return self.retire();
+        }
         let (done, making) = mpsc::sync_channel(1);
         let (slot, place, opening) = (self.slot.clone(), self.place.clone(), self.opening.clone());
         // Perhaps the last of its version: its code goes with it, and giving that memory back takes a while.
@@ -121,7 +126,9 @@ impl Entry {
             return;
         }
         let Some(mut old) = self.guest.take() else {
-            tally(&self.place.counts.restarts, 1);
+            if self.down != Down::Disabled {
+                tally(&self.place.counts.restarts, 1);
+            }
             self.version = made.version;
             return self.install(made.guest, made.opened);
         };

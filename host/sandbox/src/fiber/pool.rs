@@ -23,7 +23,7 @@ use crate::{
     failure::{Cause, Failure, Refused},
     hits::Limit,
     limits::{ASKED, ASKING},
-    metrics::count,
+    metrics::{Condition, count},
     plugin::Plugin,
     policy::Rest,
     version::Version,
@@ -85,9 +85,11 @@ impl<E: Exports> Pool<E> {
         call: impl Call<E, T>,
     ) -> Result<T, Failure> {
         let Question { path, call: name, .. } = question;
+        let begun = Instant::now();
         let answer = self.answer(question, call).await;
         let counts = &self.group.place.counts;
         count(&counts.calls);
+        counts.times.observe(begun.elapsed());
         if let Err(failure) = &answer {
             self.group.report(failure, path, name);
         }
@@ -99,9 +101,16 @@ impl<E: Exports> Pool<E> {
         question: Question<'_>,
         call: impl Call<E, T>,
     ) -> Result<T, Failure> {
+        let counts = &self.group.place.counts;
+        if !question.version.enabled {
+            counts.set(Condition::Disabled);
+            return Err(Failure::other("it is switched off"));
+        }
         if self.rest.lock().until(Instant::now()).is_some() {
+            counts.set(Condition::Restarting);
             return Err(Failure::other("it failed too often and rests"));
         }
+        counts.set(Condition::Running);
         let budget = Budget::new(question.running, question.wall);
         let asking = Asking::enter(&self.asking)?;
         let asked = timeout_at(budget.until.into(), self.asked.clone().acquire_owned())

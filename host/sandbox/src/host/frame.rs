@@ -15,6 +15,7 @@ use crate::{
     },
     hits::{Limit, Refusal},
     limits::Limits,
+    metrics::tally,
 };
 
 /// Pieces of a payload that travel unjoined.
@@ -178,6 +179,7 @@ impl Host for State {
         if self.frame.frame.is_none() {
             return Err(FrameError::NoFrame);
         }
+        tally(&self.place.counts.bytes_made, made(&parts));
         let joined = self.frame.join(parts);
         self.frame.spliced = Some(joined.map_err(|refusal| self.refused(refusal, FrameError::Quota))?);
         Ok(())
@@ -194,6 +196,7 @@ impl Host for State {
         if !at_hand.tracks.contains(&TrackId(info.track)) {
             return Err(FrameError::Range);
         }
+        tally(&self.place.counts.bytes_made, made(&parts));
         let joined = at_hand.join(parts);
         let payload = joined.map_err(|refusal| self.refused(refusal, FrameError::Quota))?;
         self.frame.emitted.push(frame(&info, payload));
@@ -225,20 +228,31 @@ pub(crate) fn add_reads(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     frame.func_wrap(
         "read",
         |store: StoreContextMut<'_, State>, (offset, len): (u32, u32)| {
-            Ok((clamp(
-                store.data().frame.frame.as_ref().map(|frame| &frame.payload),
-                offset,
-                len,
-            ),))
+            let state = store.data();
+            let bytes = clamp(state.frame.frame.as_ref().map(|frame| &frame.payload), offset, len);
+            tally(&state.place.counts.bytes_read, bytes.len() as u64);
+            Ok((bytes,))
         },
     )?;
     frame.func_wrap(
         "[method]held.read",
         |store: StoreContextMut<'_, State>, (handle, offset, len): (Resource<Held>, u32, u32)| {
-            Ok((clamp(store.data().frame.held(&handle), offset, len),))
+            let state = store.data();
+            let bytes = clamp(state.frame.held(&handle), offset, len);
+            tally(&state.place.counts.bytes_read, bytes.len() as u64);
+            Ok((bytes,))
         },
     )?;
     Ok(())
+}
+
+/// Bytes of the guest's own in these parts.
+fn made(parts: &[Part]) -> u64 {
+    let own = |part: &Part| match part {
+        Part::Bytes(bytes) => bytes.len() as u64,
+        Part::Original(_) | Part::Held(_) => 0,
+    };
+    parts.iter().map(own).sum()
 }
 
 /// The part of `bytes` that is there: numbers of a guest are cut, not trusted.
