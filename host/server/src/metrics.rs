@@ -49,7 +49,7 @@ pub fn router(view: Arc<View>, counters: Counters) -> Router {
     let door = Door {
         gate: counters.gate.clone(),
         config: view.config.clone(),
-        action: Action::Metrics,
+        action: |_, _| Action::Metrics,
         settings: |global| (&global.metrics_allow_origins, &global.metrics_trusted_proxies),
         methods: "OPTIONS, GET",
     };

@@ -115,14 +115,14 @@ impl Server {
         hub.configure(Instant::now(), rules);
 
         let started = wall_clock();
-        let (current, asked) = (in_force.clone(), plugins.clone());
+        let current = in_force.clone();
         let view = View {
             started,
             hub: hub.clone(),
             rtsp: sessions.clone(),
             config: Arc::new(move || current.config()),
             listeners: listeners.clone(),
-            plugins: Arc::new(move || asked.status()),
+            plugins: plugins.clone(),
             events: listening.followers(),
         };
         let log_dropped = move || log.as_ref().map_or(0, Logs::dropped);

@@ -127,7 +127,8 @@ fn limits(global: &Global) -> http::Limits {
     limits.connections = usize_of(global.limits.connections_per_listener);
     limits.connections_per_address = usize_of(global.limits.connections_per_address);
     limits.head_time = global.limits.http_head;
-    limits.body = global.limits.api_body.0;
+    // What a route reads of it is bounded there; a component may be larger than anything else.
+    limits.body = global.limits.api_body.0.max(api::COMPONENT as u64);
     limits.tls_handshake = global.limits.tls_handshake;
     limits.tls_handshakes = usize_of(global.limits.tls_handshakes);
     limits.write_stall = global.write_timeout;

@@ -56,6 +56,16 @@ async fn told(chain: &AuthChain, answer: &'static str) -> Option<Decision> {
 const LATER: Option<Decision> = Some(Decision::Deny(Denial::Later));
 
 #[tokio::test]
+async fn nobody_enters_through_a_plugin_that_is_switched_off() {
+    let registry = registry(vec![modes("allow")]);
+    let chain = chain(&registry, &["auth-modes"]);
+    registry.enable("auth-modes", false).unwrap();
+    assert_eq!(told(&chain, "allow").await, LATER);
+    registry.enable("auth-modes", true).unwrap();
+    assert!(matches!(told(&chain, "allow").await, Some(Decision::Allow(_))));
+}
+
+#[tokio::test]
 async fn each_answer_arrives() {
     let registry = registry(vec![modes("abstain")]);
     let chain = chain(&registry, &["auth-modes"]);

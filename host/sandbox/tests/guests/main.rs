@@ -9,6 +9,7 @@ mod events;
 mod filter;
 mod hostile;
 mod load;
+mod manage;
 mod sinks;
 mod swap;
 mod waiting;

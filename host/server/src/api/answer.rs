@@ -18,8 +18,13 @@ pub(crate) struct Error(pub(crate) StatusCode, pub(crate) &'static str);
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        (self.0, Json(serde_json::json!({ "status": "error", "error": self.1 }))).into_response()
+        refusal(self.0, self.1)
     }
+}
+
+/// A refusal in words that are made for it.
+pub(crate) fn refusal(code: StatusCode, error: &str) -> Response {
+    (code, Json(serde_json::json!({ "status": "error", "error": error }))).into_response()
 }
 
 /// Success without data.

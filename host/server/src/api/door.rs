@@ -8,7 +8,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -30,8 +30,8 @@ const PROXY_HEADER: &str = "x-forwarded-for";
 pub(crate) struct Door {
     pub(crate) gate: Arc<dyn Gate>,
     pub(crate) config: Current,
-    /// The permission that is needed.
-    pub(crate) action: Action,
+    /// The permission that a request needs.
+    pub(crate) action: fn(&Method, &Uri) -> Action,
     /// `…AllowOrigins` and `…TrustedProxies` of this server.
     pub(crate) settings: fn(&Global) -> (&[String], &[IpNet]),
     /// Methods that some route has, for browsers that ask before.
@@ -114,7 +114,7 @@ impl Door {
             extra: Vec::new(),
         };
         Access {
-            action: self.action,
+            action: (self.action)(request.method(), request.uri()),
             path: None,
             client: Arc::new(client),
             encrypted,

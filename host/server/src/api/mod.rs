@@ -1,6 +1,6 @@
 //! The control API, `/v3`: what MediaMTX's tools read, with its names and shapes. docs/api.md lists the routes.
 //!
-//! Read-only but for kicks. A route of a protocol that is switched off does not exist.
+//! Read-only but for kicks and plugins. A route of a protocol that is switched off does not exist.
 
 pub(crate) mod answer;
 mod credentials;
@@ -15,19 +15,20 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json, Router,
-    extract::{FromRequestParts, Query, State},
-    http::{StatusCode, request::Parts},
+    extract::{DefaultBodyLimit, FromRequestParts, Query, State},
+    http::{Method, StatusCode, Uri, request::Parts},
     routing::{get, post},
 };
 use serde::Serialize;
-use wasmtx_endpoints::rtsp::Registry;
+use wasmtx_endpoints::rtsp as rtsp_sessions;
 use wasmtx_hub::{Action, Gate, Hub};
 use wasmtx_media::WallClock;
-use wasmtx_sandbox::Status;
+use wasmtx_sandbox::Registry;
 
 use crate::{cli::VERSION, config::Config, events::Followers, server::Listener};
 use answer::{Error, Parameters};
 use door::Door;
+pub(crate) use plugins::COMPONENT;
 pub(crate) use rtsp::serves;
 
 /// Tells the configuration in force.
@@ -40,13 +41,13 @@ pub struct View {
     /// The paths.
     pub hub: Hub,
     /// The connections and sessions of the RTSP servers.
-    pub rtsp: Registry,
+    pub rtsp: rtsp_sessions::Registry,
     /// The configuration in force.
     pub config: Current,
     /// The bound addresses.
     pub listeners: Vec<Listener>,
-    /// Asks the plugins how they are.
-    pub plugins: Arc<dyn Fn() -> Vec<Status> + Send + Sync>,
+    /// The plugins.
+    pub plugins: Registry,
     /// What happens.
     pub events: Followers,
 }
@@ -66,7 +67,7 @@ pub fn router(view: Arc<View>, gate: Arc<dyn Gate>) -> Router {
     let door = Door {
         gate,
         config: view.config.clone(),
-        action: Action::Api,
+        action: permission,
         settings: |global| (&global.api_allow_origins, &global.api_trusted_proxies),
         methods: "OPTIONS, GET, POST, PATCH, DELETE",
     };
@@ -79,11 +80,28 @@ pub fn router(view: Arc<View>, gate: Arc<dyn Gate>) -> Router {
         .route("/paths/list", get(paths::list))
         .route("/paths/get/{*name}", get(paths::one))
         .route("/plugins/list", get(plugins::list))
+        .route("/plugins/get/{name}", get(plugins::one))
+        .route("/plugins/reload/{name}", post(plugins::reload))
+        .route(
+            "/plugins/push/{name}",
+            post(plugins::push).layer(DefaultBodyLimit::max(plugins::COMPONENT)),
+        )
+        .route("/plugins/enable/{name}", post(plugins::enable))
+        .route("/plugins/disable/{name}", post(plugins::disable))
         .route("/events", get(events::follow))
         .route("/{kind}/list", get(rtsp::list))
         .route("/{kind}/get/{id}", get(rtsp::one))
         .route("/{kind}/kick/{id}", post(rtsp::kick));
     behind(door, Router::new().nest("/v3", routes).with_state(view))
+}
+
+/// Changing plugins is changing what the server runs: a permission of its own.
+fn permission(method: &Method, uri: &Uri) -> Action {
+    let reads = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+    if !reads && uri.path().starts_with("/v3/plugins/") {
+        return Action::Plugins;
+    }
+    Action::Api
 }
 
 /// Puts routes behind a door, and gives what is missing the form of the API's errors.

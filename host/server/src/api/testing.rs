@@ -92,7 +92,7 @@ impl Window {
                 key: "rtspAddress",
                 address: rtsp_address.clone(),
             }],
-            plugins: Arc::new(Vec::new),
+            plugins: wasmtx_sandbox::Registry::new(None, wasmtx_sandbox::Services::default(), Vec::new()).unwrap(),
             events: followers,
         });
         let counters = metrics::Counters {

@@ -326,3 +326,38 @@ async fn a_page_that_is_listed_by_name_may_do_everything() {
     let own = format!("http://{}", window.api);
     assert_eq!(window.ask("POST", &kick, &[("Origin", &own)]).await.status, 404);
 }
+
+/// Somebody on this machine may change plugins.
+const MANAGER: &str =
+    "authInternalUsers: [{user: any, ips: [127.0.0.1], permissions: [{action: api}, {action: plugins}]}]\n";
+
+#[tokio::test]
+async fn plugins_are_changed_only_by_who_was_granted_it() {
+    let window = Window::open("").await;
+    for route in ["reload", "push", "enable", "disable"] {
+        let answer = window.ask("POST", &format!("/v3/plugins/{route}/door"), &[]).await;
+        assert_eq!(error(&answer).0, 401, "{route}");
+    }
+    assert_eq!(window.get("/v3/plugins/list").await.json()["itemCount"], 0);
+    assert_eq!(
+        error(&window.get("/v3/plugins/get/door").await),
+        (404, "plugin not found".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_plugin_that_nobody_knows_cannot_be_changed() {
+    let window = Window::open(MANAGER).await;
+    for route in ["reload", "enable", "disable"] {
+        let answer = window.ask("POST", &format!("/v3/plugins/{route}/door"), &[]).await;
+        assert_eq!(error(&answer), (404, "plugin not found".to_owned()), "{route}");
+    }
+    let wasm = ("Content-Type", "application/wasm");
+    let answer = window.ask("POST", "/v3/plugins/push/door", &[wasm]).await;
+    assert_eq!(error(&answer).0, 404);
+    for kind in [&[][..], &[("Content-Type", "text/plain")]] {
+        let answer = window.ask("POST", "/v3/plugins/push/door", kind).await;
+        assert_eq!(error(&answer).0, 415, "a web page could send that");
+    }
+    assert_eq!(window.ask("DELETE", "/v3/plugins/push/door", &[]).await.status, 405);
+}

@@ -39,7 +39,7 @@ pub(super) fn write(text: &mut Text, view: &View, counters: &Counters) {
         "Lines the log had no room for.",
         (counters.log_dropped)(),
     );
-    plugins(text, &(view.plugins)());
+    plugins(text, &view.plugins.status());
 }
 
 fn single(text: &mut Text, name: &str, kind: &str, help: &str, value: impl std::fmt::Display) {
@@ -175,9 +175,14 @@ const PLUGIN_COUNTERS: &[Count] = &[
         |usage| usage.restarts,
     ),
     (
-        "wasmtx_plugin_sampled_calls_total",
-        "Calls whose time was taken.",
-        |usage| usage.sampled,
+        "wasmtx_plugin_read_bytes_total",
+        "Payload bytes that the guest read.",
+        |usage| usage.bytes_read,
+    ),
+    (
+        "wasmtx_plugin_made_bytes_total",
+        "Payload bytes that the guest made.",
+        |usage| usage.bytes_made,
     ),
 ];
 
@@ -237,18 +242,13 @@ fn usages(text: &mut Text, places: &[(&str, &Usage)]) {
             }
         }
     }
-    text.describe(
-        "wasmtx_plugin_sampled_seconds_total",
-        COUNTER,
-        "Time of the calls whose time was taken.",
-    );
+    times(text, places);
+    const CONDITION: &str = "wasmtx_plugin_condition";
+    text.describe(CONDITION, GAUGE, "1 for how the plugin stands on the path.");
     for (plugin, usage) in places {
-        text.row(
-            "wasmtx_plugin_sampled_seconds_total",
-            "",
-            &labels(plugin, usage),
-            usage.sampled_time.as_secs_f64(),
-        );
+        let [path, plugin] = labels(plugin, usage);
+        let condition = ("condition", usage.condition.name().to_owned());
+        text.row(CONDITION, "", &[condition, path, plugin], 1);
     }
     text.describe("wasmtx_plugin_failures_total", COUNTER, "Failures of the guest.");
     for (plugin, usage) in places {
@@ -284,6 +284,25 @@ fn usages(text: &mut Text, places: &[(&str, &Usage)]) {
             let [path, plugin] = labels(plugin, usage);
             series(text, *sample, &[("name", name.clone()), path, plugin]);
         }
+    }
+}
+
+/// How long calls took, as a histogram.
+fn times(text: &mut Text, places: &[(&str, &Usage)]) {
+    const NAME: &str = "wasmtx_plugin_call_seconds";
+    let help = "Time of a call; of the calls for frames, one in 16 is measured.";
+    text.describe(NAME, "histogram", help);
+    for (plugin, usage) in places {
+        let labels = [("path", usage.path.clone()), ("plugin", (*plugin).to_owned())];
+        let [path, plugin] = labels.clone();
+        for (bound, below) in &usage.times.buckets {
+            let bound = ("le", bound.as_secs_f64().to_string());
+            text.row(NAME, "_bucket", &[bound, path.clone(), plugin.clone()], below);
+        }
+        let rest = ("le", "+Inf".to_owned());
+        text.row(NAME, "_bucket", &[rest, path, plugin], usage.times.count);
+        text.row(NAME, "_sum", &labels, usage.times.sum.as_secs_f64());
+        text.row(NAME, "_count", &labels, usage.times.count);
     }
 }
 
