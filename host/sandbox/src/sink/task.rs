@@ -314,8 +314,7 @@ impl Task {
         tally(&counts.calls, 1);
         let state = guest.state();
         let ran = budget.running.saturating_sub(state.running);
-        tally(&counts.sampled, 1);
-        tally(&counts.sampled_nanos, u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX));
+        counts.times.observe(ran);
         counts.memory_bytes.store(state.meter.memory() as u64, Relaxed);
         counts.held_bytes.store(state.frame.held_bytes() as u64, Relaxed);
         let share = self.version.limits.share;
