@@ -1,28 +1,31 @@
-//! The filters of a path, in order: the hub's stage. Runs on the publisher's task; the empty chain does not exist.
+//! The filters of a path, in order, and its transcoders behind them: the hub's stage. Runs on the publisher's task; the empty chain does not exist.
 
 use std::{sync::Arc, time::Instant};
 
 use wasmtx_hub::{CloseReason, Flow, Opening, Output, PathName, Refusal, Stage, Stages};
-use wasmtx_media::{Frame, Tracks};
+use wasmtx_media::{Frame, TrackId, Tracks};
 
 use crate::{
     aside::Aside,
     entry::{Entry, Slot, Step},
     limits::CHAIN_EMITS,
+    transcoder::Planner,
 };
 
-/// The filters that a path's configuration lists.
+/// The filters and transcoders that a path's configuration lists.
 pub(crate) struct Chain {
     aside: Arc<Aside>,
-    slots: Vec<Arc<Slot>>,
+    filters: Vec<Arc<Slot>>,
+    transcoders: Vec<Arc<Slot>>,
 }
 
 impl Chain {
-    /// Of at least one filter.
-    pub(crate) fn new(aside: &Arc<Aside>, slots: Vec<Arc<Slot>>) -> Chain {
+    /// Of at least one of them.
+    pub(crate) fn new(aside: &Arc<Aside>, filters: Vec<Arc<Slot>>, transcoders: Vec<Arc<Slot>>) -> Chain {
         Chain {
             aside: aside.clone(),
-            slots,
+            filters,
+            transcoders,
         }
     }
 }
@@ -33,20 +36,29 @@ impl Stages for Chain {
             seen: self.aside.generation(),
             aside: self.aside.clone(),
             entries: self
-                .slots
+                .filters
                 .iter()
                 .map(|slot| Entry::new(slot, path, &self.aside))
                 .collect(),
+            planners: self
+                .transcoders
+                .iter()
+                .map(|slot| Planner::new(slot, path.as_str()))
+                .collect(),
+            dropped: Vec::new(),
             opening: None,
             attention: false,
         }))
     }
 }
 
-/// The filters of one publication.
+/// The filters and transcoders of one publication.
 struct Stream {
     aside: Arc<Aside>,
     entries: Vec<Entry>,
+    planners: Vec<Planner>,
+    /// Tracks that end behind the filters.
+    dropped: Vec<TrackId>,
     opening: Option<Opening>,
     /// The generation that the entries know of.
     seen: u64,
@@ -108,6 +120,19 @@ impl Stream {
                     reason,
                 })?;
         }
+        let filtered = tracks.clone();
+        for planner in &self.planners {
+            let opening = Opening {
+                tracks,
+                ..opening.clone()
+            };
+            tracks = planner.open(&opening).map_err(|reason| Refusal {
+                stage: planner.name().to_owned(),
+                reason,
+            })?;
+        }
+        let ends = |id: &TrackId| !tracks.iter().any(|track| track.id == *id);
+        self.dropped = filtered.iter().map(|track| track.id).filter(ends).collect();
         self.attention = self.entries.iter().any(Entry::needs_attention);
         Ok(tracks)
     }
@@ -130,7 +155,9 @@ impl Stream {
                 Step::Close(reason) => return Flow::Close(reason),
             }
         }
-        output.frames.push(frame);
+        if !self.dropped.contains(&frame.track) {
+            output.frames.push(frame);
+        }
         Flow::Continue
     }
 

@@ -20,6 +20,7 @@ use crate::{
             lifecycle::Snapshot,
         },
         plugin::types::PluginError,
+        transcoder::transcoder::Plan,
     },
     component::Code,
     convert, deadline,
@@ -104,6 +105,32 @@ pub(crate) fn configure_only(common: &Arc<Common>, version: &Version, config: &s
         calls.wasmtx_plugin_lifecycle().call_configure(store, config)
     })??;
     Ok(())
+}
+
+/// Asks a transcoder, with an instance that does nothing else.
+pub(crate) fn decide(
+    common: &Arc<Common>,
+    place: &Arc<Place>,
+    version: &Version,
+    config: &str,
+    opening: &Opening,
+) -> Result<Vec<(u32, Plan)>, Refused> {
+    let Some(pre) = &version.code.transcoder else {
+        return Err(Failure::other("the component is no transcoder").into());
+    };
+    let publication = convert::publication(opening, &version.grants);
+    let state = State::new(common.clone(), place.clone(), version);
+    let mut store = store(&version.code, state, version.limits.open);
+    deadline::by_running_time(&mut store);
+    let deadline = Deadline::new(version.limits.open, Limit::Configure);
+    let calls = run(&mut store, deadline, |store| pre.instantiate(store))?;
+    run(&mut store, deadline, |store| {
+        calls.wasmtx_plugin_lifecycle().call_configure(store, config)
+    })??;
+    let plans = run(&mut store, deadline, |store| {
+        calls.wasmtx_plugin_transcoder().call_decide(store, &publication)
+    })??;
+    Ok(plans)
 }
 
 /// What `open` said.

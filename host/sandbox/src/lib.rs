@@ -44,6 +44,7 @@ mod sink;
 #[cfg(test)]
 mod testing;
 mod ticker;
+mod transcoder;
 mod version;
 mod watch;
 
@@ -62,4 +63,5 @@ pub use policy::{AuthFailure, FilterFailure, OnError, SinkFailure, TranscoderFai
 pub use registry::{Chains, PluginSpec, Registry, Source, Use};
 pub use services::Services;
 pub use sink::{Attendance, Sinks};
+pub use transcoder::{Plan, Planned, Target};
 pub use watch::Watch;

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use crate::{
     histogram::{Histogram, Times},
     hits::{Hits, Limit},
+    transcoder::Planned,
 };
 
 const NAME_LEN: usize = 64;
@@ -21,6 +22,8 @@ pub(crate) struct Place {
     pub(crate) counts: Counts,
     pub(crate) hits: Hits,
     series: Mutex<BTreeMap<String, Sample>>,
+    /// What a transcoder said last.
+    pub(crate) plan: Mutex<Vec<Planned>>,
 }
 
 /// Written by the one task that runs the instance, read by anybody. What each means is said in [`Usage`].
@@ -175,6 +178,8 @@ pub struct Usage {
     pub held_bytes: u64,
     /// Bounds that the guest ran into and how often, by the key of mediamtx.yml that changes each.
     pub hits: Vec<(&'static str, u64)>,
+    /// What a transcoder said last about the tracks of the stream.
+    pub plan: Vec<Planned>,
     /// The guest's own series, by name.
     pub series: Vec<(String, Sample)>,
 }
@@ -248,6 +253,7 @@ impl Place {
             memory_bytes: read(&c.memory_bytes),
             held_bytes: read(&c.held_bytes),
             hits: self.hits.seen(),
+            plan: self.plan.lock().clone(),
             series: self
                 .series
                 .lock()

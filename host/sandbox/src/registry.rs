@@ -103,7 +103,7 @@ pub struct Use {
 /// The list of a path, by role. Position counts only among plugins of the same role.
 #[derive(Clone, Default)]
 pub struct Chains {
-    /// The filters; none, and the path pays nothing.
+    /// The filters, and the transcoders behind them; none, and the path pays nothing.
     pub filters: Option<Arc<dyn Stages>>,
     /// The sinks.
     pub sinks: Option<Arc<Sinks>>,
@@ -176,6 +176,7 @@ impl Registry {
         if uses.len() > CHAIN_LENGTH {
             return Err(vec![Error::TooMany(uses.len())]);
         }
+        let mut transcoders = Vec::new();
         let (mut filters, mut sinks, mut auth, mut events) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut errors = Vec::new();
         for (position, used) in uses.iter().enumerate() {
@@ -216,6 +217,9 @@ impl Registry {
             if code.has(Role::Sink) {
                 sinks.push(slot.clone());
             }
+            if code.has(Role::Transcoder) {
+                transcoders.push(slot.clone());
+            }
             if code.has(Role::Filter) {
                 filters.push(slot);
             }
@@ -224,7 +228,8 @@ impl Registry {
             return Err(errors);
         }
         Ok(Chains {
-            filters: (!filters.is_empty()).then(|| Arc::new(Chain::new(&self.0.aside, filters)) as Arc<dyn Stages>),
+            filters: (!filters.is_empty() || !transcoders.is_empty())
+                .then(|| Arc::new(Chain::new(&self.0.aside, filters, transcoders)) as Arc<dyn Stages>),
             sinks: (!sinks.is_empty()).then(|| Arc::new(Sinks::new(sinks))),
             auth: (!auth.is_empty()).then(|| Arc::new(AuthChain::new(auth))),
             events: (!events.is_empty()).then(|| Arc::new(Observers::new(events))),

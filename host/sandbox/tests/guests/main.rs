@@ -12,4 +12,5 @@ mod load;
 mod manage;
 mod sinks;
 mod swap;
+mod transcoder;
 mod waiting;

@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde_json::{Value, json};
-use wasmtx_sandbox::{Error as PluginError, Registry, Source, Status, Usage};
+use wasmtx_sandbox::{Error as PluginError, Planned, Registry, Source, Status, Usage};
 
 use super::{
     Asked, Shared,
@@ -146,5 +146,23 @@ fn usage(usage: &Usage) -> Value {
         "memoryBytes": usage.memory_bytes,
         "heldBytes": usage.held_bytes,
         "limitHits": usage.hits.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
+        "plan": usage.plan.iter().map(planned).collect::<Vec<_>>(),
+    })
+}
+
+/// What a transcoder said about a track.
+fn planned(planned: &Planned) -> Value {
+    json!({
+        "track": planned.track,
+        "plan": planned.plan.name(),
+        "target": planned.plan.target().map(|target| json!({
+            "codec": target.codec,
+            "bitrate": target.bitrate,
+            "width": target.width,
+            "height": target.height,
+            "channels": target.channels,
+            "sampleRate": target.sample_rate,
+        })),
+        "done": planned.done,
     })
 }

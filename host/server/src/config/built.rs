@@ -131,8 +131,6 @@ const LIMITS: &[Feature] = &[loose(&[
 const PLUGIN: &[Feature] = &[loose(&["instances", "run", "state"])];
 /// Nothing stands behind this: what a plugin asks for does not happen.
 const GRANTS: &[Feature] = &[loose(&["control"])];
-/// There are no such plugins yet.
-const POLICIES: &[Feature] = &[loose(&["transcoder"])];
 
 /// Keys that count each by itself.
 const fn loose(keys: &'static [&'static str]) -> Feature {
@@ -224,9 +222,6 @@ fn idle_plugin(node: &Node, conf: &Plugin) -> Vec<String> {
         names.extend(idle(&keys).into_iter().map(|name| format!("{key}.{name}")));
     };
     below("grant", &|keys| owned(idle(GRANTS, keys, &conf.grant, &default.grant)));
-    below("onError", &|keys| {
-        owned(idle(POLICIES, keys, &conf.on_error.0, &default.on_error.0))
-    });
     names
 }
 
@@ -294,14 +289,13 @@ mod tests {
     use std::{collections::BTreeSet, fs, path::Path};
 
     /// The tables with the fields that they are about.
-    fn tables() -> [(&'static [Feature], &'static [Field]); 6] {
+    fn tables() -> [(&'static [Feature], &'static [Field]); 5] {
         [
             (GLOBAL, Global::fields()),
             (PATH, PathConf::fields()),
             (LIMITS, Limits::fields()),
             (PLUGIN, Plugin::fields()),
             (GRANTS, plugin::Grant::fields()),
-            (POLICIES, plugin::OnError::fields()),
         ]
     }
 
