@@ -190,3 +190,30 @@ impl fmt::Display for Refused {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(failure: &Failure) -> (Vec<(&'static str, u64)>, u64) {
+        let place = Place::default();
+        failure.count(&place);
+        let usage = place.usage();
+        (usage.hits, usage.traps)
+    }
+
+    #[test]
+    fn a_trap_is_counted_and_so_is_the_bound_that_it_met() {
+        let of = |trap: Trap| Failure::of(&trap.into(), None);
+        assert_eq!(counted(&of(Trap::StackOverflow)), (vec![("stack", 1)], 1));
+        assert_eq!(counted(&of(Trap::UnreachableCodeReached)), (Vec::new(), 1));
+    }
+
+    #[test]
+    fn time_that_ran_out_is_that_of_the_call() {
+        let timed = |failure: Failure| counted(&failure.timed(Limit::AuthBudget, Limit::AuthTimeout)).0;
+        assert_eq!(timed(Failure::of(&Trap::Interrupt.into(), None)), [("authBudget", 1)]);
+        assert_eq!(timed(Failure::late()), [("authTimeout", 1)]);
+        assert_eq!(timed(Failure::other("else")), []);
+    }
+}

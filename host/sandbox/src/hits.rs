@@ -81,11 +81,9 @@ limits! {
     KvKeys = "kvKeys",
     /// Bytes of one value.
     KvValue = "kvValue",
-    /// Requests at once.
-    HttpRequests = "httpRequests",
     /// Bytes of a request's or an answer's body.
     HttpBody = "httpBody",
-    /// One request.
+    /// One request, waiting for its turn included.
     HttpTimeout = "httpTimeout",
 }
 

@@ -133,6 +133,12 @@ pub struct Limits {
     pub kv_keys: usize,
     /// Bytes of one value.
     pub kv_value: usize,
+    /// Requests by HTTP at once; further ones wait, within their own time.
+    pub http_requests: usize,
+    /// One request, whatever the guest says. One that names no time has 3 s.
+    pub http_timeout: Duration,
+    /// Bytes of the body of a request, and of an answer.
+    pub http_body: usize,
     /// Bytes of code of one function; a compiler takes minutes over a function of half a megabyte.
     pub function: usize,
     /// Processor time for compiling the component, in whole seconds.
@@ -173,6 +179,9 @@ impl Default for Limits {
             kv: MIB,
             kv_keys: 1_024,
             kv_value: 64 << 10,
+            http_requests: 8,
+            http_timeout: Duration::from_secs(60),
+            http_body: MIB,
             function: 128 << 10,
             compile: Duration::from_secs(30),
             compile_memory: 2 << 30,

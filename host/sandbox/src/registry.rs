@@ -368,7 +368,7 @@ impl Inner {
             number: self.numbers.fetch_add(1, Relaxed),
             code,
             config: text(&spec.config),
-            outside: Outside::new(&spec.grants, &self.services).map_err(refused)?,
+            outside: Outside::new(&spec.grants, &spec.limits, &self.services).map_err(refused)?,
             grants: spec.grants.clone(),
             limits: spec.limits.clone(),
             on_error: spec.on_error,

@@ -53,7 +53,17 @@ pub trait Http: Send + Sync {
     ///
     /// # Errors
     /// The entry that makes no sense, in one sentence.
-    fn client(&self, allowed: &[String]) -> Result<Arc<dyn HttpClient>, String>;
+    fn client(&self, allowed: &[String], bounds: HttpBounds) -> Result<Arc<dyn HttpClient>, String>;
+}
+
+/// What one client may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HttpBounds {
+    /// Requests at once; further ones wait, within their own time.
+    pub at_once: usize,
+    /// Bytes of the body of a request, and of an answer.
+    pub body: usize,
 }
 
 /// What one version of a plugin may reach.
@@ -183,7 +193,7 @@ pub struct Caller {
 }
 
 impl Http for () {
-    fn client(&self, _allowed: &[String]) -> Result<Arc<dyn HttpClient>, String> {
+    fn client(&self, _allowed: &[String], _bounds: HttpBounds) -> Result<Arc<dyn HttpClient>, String> {
         Ok(Arc::new(()))
     }
 }

@@ -9,13 +9,12 @@ use wasmtime::{StoreContextMut, component::Linker};
 use super::{State, turn::waiting};
 use crate::{
     bindings::plugin::http::{Host, HttpError, Request, Response},
+    hits::Limit,
     services,
 };
 
 /// For a request that names no time.
 const USUAL: Duration = Duration::from_secs(3);
-/// Whatever the guest says.
-const LONGEST: Duration = Duration::from_secs(60);
 
 impl Host for State {
     fn send(&mut self, _request: Request) -> Result<Response, HttpError> {
@@ -35,11 +34,18 @@ pub(super) fn add_waiting(linker: &mut Linker<State>) -> wasmtime::Result<()> {
                 };
                 let timeout = match request.timeout {
                     0 => USUAL,
-                    millis => Duration::from_millis(millis.into()).min(LONGEST),
+                    millis => Duration::from_millis(millis.into()),
                 };
+                let timeout = timeout.min(store.data().limits.http_timeout);
                 let answer = match understood(request) {
                     Ok(request) => {
                         let answer = waiting(&mut store, client.send(request, timeout)).await;
+                        let place = &store.data().place;
+                        match &answer {
+                            Err(services::HttpError::Timeout) => place.hits.hit(Limit::HttpTimeout),
+                            Err(services::HttpError::TooLarge) => place.hits.hit(Limit::HttpBody),
+                            _ => {}
+                        }
                         answer.map(shown).map_err(error)
                     }
                     Err(error) => Err(error),

@@ -35,7 +35,7 @@ use crate::{
     hits::Refusal,
     limits::{Limits, Meter},
     metrics::Place,
-    services::{Control, HttpClient, Services, StorageGrant},
+    services::{Control, HttpBounds, HttpClient, Services, StorageGrant},
     ticker::Ticker,
     version::Version,
 };
@@ -86,8 +86,12 @@ impl Outside {
     ///
     /// # Errors
     /// The grant that cannot work, in one sentence.
-    pub(crate) fn new(grants: &Grants, services: &Services) -> Result<Outside, String> {
-        let http = || services.http.client(&grants.http);
+    pub(crate) fn new(grants: &Grants, limits: &Limits, services: &Services) -> Result<Outside, String> {
+        let bounds = HttpBounds {
+            at_once: limits.http_requests.max(1),
+            body: limits.http_body,
+        };
+        let http = || services.http.client(&grants.http, bounds);
         Ok(Outside {
             http: (!grants.http.is_empty()).then(http).transpose()?,
             storage: grants

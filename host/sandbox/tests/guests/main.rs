@@ -8,6 +8,7 @@ mod auth;
 mod events;
 mod filter;
 mod hostile;
+mod limits;
 mod load;
 mod manage;
 mod sinks;

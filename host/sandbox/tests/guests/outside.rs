@@ -11,7 +11,7 @@ use wasmtx_hub::{Event, Feed};
 use wasmtx_media::WallClock;
 use wasmtx_sandbox::{
     PluginSpec, Registry, Services,
-    services::{Http, HttpClient, HttpError, HttpResult},
+    services::{Http, HttpBounds, HttpClient, HttpError, HttpResult},
 };
 
 /// A server outside that the test answers for: each request waits until the test looks at it.
@@ -72,7 +72,7 @@ impl HttpClient for Backend {
 struct Clients(Arc<Backend>);
 
 impl Http for Clients {
-    fn client(&self, _allowed: &[String]) -> Result<Arc<dyn HttpClient>, String> {
+    fn client(&self, _allowed: &[String], _bounds: HttpBounds) -> Result<Arc<dyn HttpClient>, String> {
         Ok(self.0.clone())
     }
 }

@@ -35,6 +35,9 @@ pub(super) fn limits(set: &plugin::Limits) -> Limits {
     limits.kv = set.kv.as_usize();
     limits.kv_keys = count(set.kv_keys);
     limits.kv_value = set.kv_value.as_usize();
+    limits.http_requests = count(set.http_requests);
+    limits.http_timeout = set.http_timeout;
+    limits.http_body = set.http_body.as_usize();
     limits.function = set.function_size.as_usize();
     limits.compile = set.compile_timeout;
     limits.compile_memory = set.compile_memory.as_usize();

@@ -9,7 +9,8 @@ use wasmtx_endpoints::{
     storage::{self, Directories, Quota},
 };
 use wasmtx_sandbox::services::{
-    Append, Directory, Http, HttpClient, HttpError, HttpResult, Services, Storage, StorageError, StorageGrant, Stored,
+    Append, Directory, Http, HttpBounds, HttpClient, HttpError, HttpResult, Services, Storage, StorageError,
+    StorageGrant, Stored,
 };
 
 /// The services of a server that need nothing but the machine.
@@ -24,12 +25,13 @@ pub(crate) fn services() -> Services {
 struct Outbound;
 
 impl Http for Outbound {
-    fn client(&self, allowed: &[String]) -> Result<Arc<dyn HttpClient>, String> {
+    fn client(&self, allowed: &[String], bounds: HttpBounds) -> Result<Arc<dyn HttpClient>, String> {
         let allow = Allow::parse(allowed).map_err(|error| format!("grant.http: {error}"))?;
-        Ok(Arc::new(Client(outbound::Client::new(
-            allow,
-            outbound::Limits::default(),
-        ))))
+        let mut limits = outbound::Limits::default();
+        limits.at_once = bounds.at_once;
+        limits.request_body = bounds.body;
+        limits.response_body = bounds.body;
+        Ok(Arc::new(Client(outbound::Client::new(allow, limits))))
     }
 }
 

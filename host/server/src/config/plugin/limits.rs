@@ -68,6 +68,12 @@ settings! {
         "kvKeys" => kv_keys: u32 = 1_024,
         /// Bytes of one value.
         "kvValue" => kv_value: Size = Size::kibi(64),
+        /// Requests by HTTP at once.
+        "httpRequests" => http_requests: u32 = 8,
+        /// Longest time for one of them; one that names no time has three seconds.
+        "httpTimeout" => http_timeout: Duration = Duration::from_secs(60),
+        /// Bytes of the body of a request, and of an answer.
+        "httpBody" => http_body: Size = Size::mebi(1),
         /// Bytes of code of one of its functions.
         "functionSize" => function_size: Size = Size::kibi(128),
         /// Processor time to compile it, in whole seconds.
