@@ -3,6 +3,7 @@
 mod decisions;
 mod end;
 mod permission;
+mod waits;
 
 use std::{
     io,
@@ -30,6 +31,7 @@ use super::{
 use crate::{admission::Slot, wall_clock};
 pub(super) use end::End;
 use permission::Permission;
+use waits::{answered, news, notice, over, passed, receive, stopping};
 
 /// Time between two receiver reports of a media.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
@@ -335,10 +337,14 @@ impl Driver {
     /// Looks for the answer to a question for as long as the client is there: the gate may have to ask others, and a path
     /// be brought online first.
     async fn decide(&mut self, event: Event, stream: &mut Stream, input: &mut BytesMut) -> Result<(), End> {
+        let orders = self.orders.clone();
+        let until = self.permission.as_ref().and_then(Permission::until);
         tokio::select! {
             biased;
             handled = self.handle_event(event) => handled?,
             gone = stream.gone(input) => return Err(gone.map_or_else(End::Socket, |()| End::Hangup)),
+            why = orders.kick() => return Err(End::Kicked(why)),
+            () = passed(until) => return Err(End::Stream(CloseReason::Expired)),
         }
         if !input.is_empty() {
             self.conn.inbound_bytes.add(input.len() as u64);
@@ -498,53 +504,5 @@ fn count_reports(traffic: &Traffic, data: &Bytes, media: usize, lost_of_media: &
             Ok(_) => {}
             Err(_) => traffic.inbound_rtcp_packets_in_error.add(1),
         }
-    }
-}
-
-/// Resolves when the reader has something to take; never without a reader.
-async fn news(playing: &mut Option<Playing>) {
-    match playing {
-        Some(playing) => playing.news().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Resolves when the crew no longer writes for this reader; never without a crew.
-async fn over(crew: &mut Option<Membership>) -> Over {
-    match crew {
-        Some(crew) => crew.over().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn receive(inbox: &mut Option<(Address, Inbox)>) -> Datagram {
-    match inbox {
-        // The session holds a sender, so the channel is open.
-        Some((_, inbox)) => match inbox.recv().await {
-            Some(datagram) => datagram,
-            None => std::future::pending().await,
-        },
-        None => std::future::pending().await,
-    }
-}
-
-/// Resolves when the server stops, or is gone.
-async fn stopping(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
-}
-
-/// Resolves when the publisher is told something; never without one.
-async fn notice(recording: &mut Option<Recording>) -> Option<CloseReason> {
-    match recording {
-        Some(recording) => recording.notice().await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Resolves when the gate, asked again, has answered.
-async fn answered(permission: &mut Option<Permission>) -> Decision {
-    match permission {
-        Some(permission) => permission.answer().await,
-        None => std::future::pending().await,
     }
 }

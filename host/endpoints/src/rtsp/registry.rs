@@ -7,6 +7,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -138,6 +139,20 @@ impl Orders {
     /// Why the connection must end.
     pub(super) fn kicked(&self) -> Option<&str> {
         self.kicked.get().map(String::as_str)
+    }
+
+    /// Waits until the connection must end, and says why. Cancel safe.
+    pub(super) async fn kick(&self) -> String {
+        let mut bell = std::pin::pin!(self.bell.notified());
+        std::future::poll_fn(|cx| {
+            // Looked at first: another wait of the same task may have heard the bell.
+            while self.kicked.get().is_none() {
+                std::task::ready!(bell.as_mut().poll(cx));
+                bell.set(self.bell.notified());
+            }
+            Poll::Ready(self.kicked.get().cloned().unwrap_or_default())
+        })
+        .await
     }
 
     /// Wakes the connection, that it looks around.

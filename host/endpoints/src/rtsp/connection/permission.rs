@@ -97,6 +97,11 @@ impl Permission {
         self.max_bitrate
     }
 
+    /// When it ends, if nothing changes.
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
     /// When [`Permission::handle_time`] has something to do.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let ask_at = self.ask_at.filter(|_| self.asking.is_none());

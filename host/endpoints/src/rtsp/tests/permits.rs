@@ -359,3 +359,37 @@ async fn a_publisher_is_asked_for_a_keyframe_once_it_sends() {
         assert_ne!(client.read_buf(&mut heard).await.unwrap(), 0);
     }
 }
+
+#[tokio::test]
+async fn who_waits_for_an_answer_can_be_kicked_and_its_permit_ends() {
+    for kicked in [true, false] {
+        let mut config = PathConfig::default();
+        config.on_demand = true;
+        let permit = Permit {
+            lasts: Some(if kicked { Duration::MAX } else { MOMENT }),
+            ..Permit::default()
+        };
+        let gate = Scripted(Mutex::new(Box::new(move |_| Decision::Allow(permit.clone()))));
+        let house = House::with(Arc::new(gate), config);
+        let _stream = house.publish("long");
+        let mut feed = house.hub.events().listen(|| WallClock(1)).unwrap();
+        let mut births = house.hub.births();
+        births.recv().await.unwrap();
+        let mut client = play(&house, "long").await;
+        let describe = "DESCRIBE rtsp://host/awaited RTSP/1.0\r\nCSeq: 5\r\n\r\n";
+        client.write_all(describe.as_bytes()).await.unwrap();
+        let mut status = births.recv().await.unwrap().watch();
+        status.wait_for(|status| status.waiting == 1).await.unwrap();
+        if kicked {
+            let id = house.sessions.sessions(false)[0].id;
+            assert!(house.sessions.kick(id, "enough"));
+        }
+        closed(&mut client).await;
+        let expected = if kicked {
+            CloseReason::Kicked
+        } else {
+            CloseReason::Expired
+        };
+        assert_eq!(parted(&mut feed).await, expected);
+    }
+}
