@@ -24,15 +24,17 @@
 
 use std::time::Duration;
 
+use hmac::{Hmac, Mac};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sha2::Sha256;
 
 /// Why there is no answer. `Other` is the rest: a URL that is none, an answer that is no HTTP.
 ///
 pub use crate::bindings::imports::wasmtx::plugin::http::HttpError as Error;
 /// An answer, whole. Headers come in the order they were sent, names in lower case; at most 1 MiB of body.
 pub use crate::bindings::imports::wasmtx::plugin::http::Response;
-use crate::host;
+use crate::{clock, host};
 
 /// A request that is being written. Nothing happens before [`send`](Request::send).
 #[derive(Debug, Clone, PartialEq)]
@@ -112,6 +114,26 @@ impl Request {
         }
     }
 
+    /// Signs what is written so far, so that the service knows who sends it and that it is not sent again by somebody else: a header `x-wasmtx-timestamp` with
+    /// the seconds since 1970, and `x-wasmtx-signature` with `sha256=` and the HMAC-SHA256 (RFC 2104) of the timestamp, a `.` and the body in hexadecimal.
+    /// Comes after [`json`](Request::json) or [`body`](Request::body), right before [`send`](Request::send).
+    pub fn signed(self, secret: &[u8]) -> Self {
+        let timestamp = clock::now().as_secs().to_string();
+        // A key of any length does.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else {
+            return self;
+        };
+        mac.update(timestamp.as_bytes());
+        mac.update(b".");
+        mac.update(&self.body);
+        let mut signature = String::from("sha256=");
+        for byte in mac.finalize().into_bytes() {
+            signature.push_str(&format!("{byte:02x}"));
+        }
+        self.header("x-wasmtx-timestamp", timestamp)
+            .header("x-wasmtx-signature", signature)
+    }
+
     /// How long the whole exchange may take, redirects included, in whole milliseconds.
     pub fn timeout(self, timeout: Duration) -> Self {
         Self {
@@ -159,5 +181,32 @@ impl Response {
     /// The body, read as JSON.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         serde_json::from_slice(&self.body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::set_clock;
+
+    /// `printf %s '1764000000.{"a":1}' | openssl dgst -sha256 -hmac "a secret of the test"`
+    #[test]
+    fn a_signature_is_what_openssl_makes_of_time_and_body() {
+        set_clock(Duration::from_secs(1_764_000_000));
+        let request = Request::post("https://a.example")
+            .json(&crate::json!({ "a": 1 }))
+            .signed(b"a secret of the test");
+        let header = |name: &str| {
+            request
+                .headers
+                .iter()
+                .find(|(key, _)| key == name)
+                .map(|(_, value)| value.as_str())
+        };
+        assert_eq!(header("x-wasmtx-timestamp"), Some("1764000000"));
+        assert_eq!(
+            header("x-wasmtx-signature"),
+            Some("sha256=c08b877ba6c37587960c1b980b93382433c1bdeae0548893858c87fa6b20728e")
+        );
     }
 }

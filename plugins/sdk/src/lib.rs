@@ -100,6 +100,7 @@ mod error;
 mod frame;
 mod host;
 mod interest;
+mod pattern;
 mod plugin;
 mod words;
 
@@ -114,6 +115,7 @@ pub use bindings::imports::wasmtx::plugin::types::FrameInfo;
 pub use bindings::imports::wasmtx::plugin::types::PluginError as Error;
 pub use bindings::imports::wasmtx::plugin::types::{Action, CloseReason, Media, Protocol, Publication, Track};
 pub use frame::{Frame, FrameError, Held, Part, emit};
+pub use pattern::Pattern;
 pub use plugin::{NoConfig, Plugin, Snapshot};
 /// Makes a JSON value in place, for bodies and events: `json!({ "path": path, "score": 0.8 })`.
 pub use serde_json::json;
