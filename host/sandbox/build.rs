@@ -1,21 +1,27 @@
-//! Finds the bundled plugins that `make plugins` built; they are embedded in the binary as components.
+//! Finds the bundled plugins that `make plugins` built, and writes the list of them that `bundled.rs` includes; they are
+//! embedded in the binary as components.
 
-use std::{env, path::PathBuf};
+use std::{env, fmt::Write, fs, path::PathBuf};
 
-/// Keep in step with `bundled.rs`.
-const BUNDLED: [&str; 3] = ["keyframes-only", "token-auth", "drop-audio"];
+/// The plugins that are part of the binary, by the names of their directories in `plugins/`. The one place to add one.
+const BUNDLED: [&str; 5] = ["drop-audio", "ip-rules", "keyframes-only", "rate-limit", "token-auth"];
 
 fn main() {
-    let room = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it"));
-    let guests = room.join("../../target/plugins");
+    let variable = |name| PathBuf::from(env::var_os(name).expect("cargo sets it"));
+    let guests = variable("CARGO_MANIFEST_DIR").join("../../target/plugins");
+    let mut components = String::new();
     let mut missing = false;
     for name in BUNDLED {
         let file = guests.join(name).with_extension("wasm");
         println!("cargo::rerun-if-changed={}", file.display());
         missing |= !file.is_file();
+        let line = writeln!(components, "include_bytes!({file:?}),");
+        line.expect("a string takes everything");
     }
     if missing {
         println!("cargo::error=the bundled plugins are not built yet: run `make plugins`");
     }
-    println!("cargo::rustc-env=WASMTX_GUESTS={}", guests.display());
+    let list = format!("(&{BUNDLED:?}, &[\n{components}])\n");
+    let written = fs::write(variable("OUT_DIR").join("bundled.rs"), list);
+    written.expect("cargo's own directory can be written to");
 }

@@ -8,6 +8,7 @@ mod harness;
 mod access;
 mod api;
 mod auth_http;
+mod bundled;
 mod cli;
 mod codecs;
 mod compile;

@@ -1,14 +1,13 @@
-//! The plugins that are part of the binary. `make plugins` builds them, `build.rs` finds them.
+//! The plugins that are part of the binary. `make plugins` builds them, `build.rs` finds them and lists them.
+
+/// Names and components, in the same order.
+const ALL: (&[&str], &[&[u8]]) = include!(concat!(env!("OUT_DIR"), "/bundled.rs"));
+
+/// The names of the bundled plugins.
+pub const BUNDLED: &[&str] = ALL.0;
 
 /// The component of a bundled plugin.
 pub(crate) fn component(name: &str) -> Option<&'static [u8]> {
-    Some(match name {
-        "keyframes-only" => include_bytes!(concat!(env!("WASMTX_GUESTS"), "/keyframes-only.wasm")),
-        "token-auth" => include_bytes!(concat!(env!("WASMTX_GUESTS"), "/token-auth.wasm")),
-        "drop-audio" => include_bytes!(concat!(env!("WASMTX_GUESTS"), "/drop-audio.wasm")),
-        _ => return None,
-    })
+    let number = BUNDLED.iter().position(|bundled| *bundled == name)?;
+    ALL.1.get(number).copied()
 }
-
-/// The names of the bundled plugins.
-pub const BUNDLED: [&str; 3] = ["keyframes-only", "token-auth", "drop-audio"];

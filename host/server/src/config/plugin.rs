@@ -19,7 +19,7 @@ const BUILTIN: &str = "builtin:";
 /// Appends to the chain of pathDefaults.
 const EXTEND: char = '+';
 /// The plugins that the server brings along.
-pub const BUNDLED: &[&str] = &wasmtx_sandbox::BUNDLED;
+pub const BUNDLED: &[&str] = wasmtx_sandbox::BUNDLED;
 /// Longest name of a plugin.
 const MAX_NAME: usize = 64;
 

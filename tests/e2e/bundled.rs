@@ -1,0 +1,3 @@
+//! The bundled plugins as users meet them: in the built server, with real streams and clients.
+
+mod auth;
