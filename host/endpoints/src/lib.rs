@@ -9,6 +9,7 @@ pub mod bind;
 mod bitrate;
 mod clock;
 mod datagrams;
+pub mod fetch;
 mod guard;
 pub mod hooks;
 pub mod http;

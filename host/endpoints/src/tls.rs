@@ -39,6 +39,12 @@ const AUTHORITY_FILES: &[&str] = &[
 /// The one implementation of cryptography that is built in.
 static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(ring::default_provider()));
 
+/// Makes it the one of libraries that look for it themselves.
+pub(crate) fn install_provider() {
+    // Somebody installed one before: the same, there is no other.
+    let _ = ring::default_provider().install_default();
+}
+
 /// Why TLS cannot be had.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
