@@ -16,5 +16,6 @@ pub mod redact;
 mod reload;
 pub mod run;
 pub mod server;
+pub mod sources;
 mod window;
 mod wiring;

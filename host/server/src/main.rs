@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    path::Path,
     process::ExitCode,
     time::Duration,
 };
@@ -9,7 +10,7 @@ use std::{
 use wasmtx_sandbox::{COMPILE_ARGUMENT, compile_worker};
 use wasmtx_server::{
     cli::{self, Task},
-    config, log, run,
+    config, log, run, sources,
 };
 
 /// For work on threads of its own that is not over when the server is.
@@ -28,7 +29,7 @@ fn main() -> ExitCode {
         Err(error) => error.exit(),
     };
     let done = match task {
-        Task::Check { file } => config::load(file.as_deref(), &config::environment()).map(|config| {
+        Task::Check { file } => checked(file.as_deref()).map(|config| {
             config
                 .warnings
                 .iter()
@@ -61,6 +62,13 @@ fn compile() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A configuration, and whether it says which components its plugins are.
+fn checked(file: Option<&Path>) -> Result<config::Config, config::Problems> {
+    let config = config::load(file, &config::environment())?;
+    sources::pinned(&config)?;
+    Ok(config)
 }
 
 fn serve(config: config::Config) -> ExitCode {

@@ -24,6 +24,7 @@ use crate::{
     events::Listening,
     force::{Force, InForce},
     log::Logs,
+    sources,
     window::{Open, Window},
     wiring::{self, Late, Streams},
 };
@@ -76,7 +77,7 @@ impl Server {
             in_force: late.clone(),
         });
         services.compiling = compiling;
-        let (plugins, force) = load(config, services).await?;
+        let (plugins, force) = load(sources::fetch(config).await?, services).await?;
         let config = force.config.clone();
         let watch = plugins
             .watch()
@@ -153,14 +154,15 @@ impl Server {
     /// # Errors
     /// What is wrong with it; nothing has changed then.
     pub async fn reload(&self, config: Config) -> anyhow::Result<()> {
+        let config = sources::fetch(config).await?;
         let (plugins, previous) = (self.plugins.clone(), self.in_force.load());
         let for_restart = settings_for_restart(&previous.config, &config);
         let force = tokio::task::spawn_blocking(move || {
-            let applied = plugins.apply(wiring::specs(&config.global)).map_err(sentences);
+            let applied = plugins.apply(wiring::specs(&config)).map_err(sentences);
             let force = applied.and_then(|()| Force::new(config, &plugins, Some(&previous)));
             if force.is_err() {
                 // The plugins, too, go back to what they were; what cannot is in the log of the plugin.
-                let _ = plugins.apply(wiring::specs(&previous.config.global));
+                let _ = plugins.apply(wiring::specs(&previous.config));
             }
             force
         });
@@ -256,7 +258,7 @@ fn settings_for_restart(old: &Config, new: &Config) -> Vec<String> {
 async fn load(config: Config, services: sandbox::Services) -> anyhow::Result<(sandbox::Registry, Force)> {
     let loaded = tokio::task::spawn_blocking(move || {
         let state = config.global.state_directory.clone();
-        let specs = wiring::specs(&config.global);
+        let specs = wiring::specs(&config);
         let plugins = sandbox::Registry::new(Some(&state), services, specs).map_err(sentences)?;
         let force = Force::new(config, &plugins, None)?;
         anyhow::Ok((plugins, force))

@@ -145,14 +145,14 @@ impl Fetcher {
     async fn have(&self, wanted: &Wanted, kept: bool) -> Result<Fetched, Error> {
         let had = async {
             match &wanted.origin {
-                Origin::Web(url) => self.from_web(url, wanted, kept).await,
-                Origin::Registry(artifact) => self.from_registry(artifact, wanted, kept).await,
+                Origin::Web(url) => self.web(url, wanted, kept).await,
+                Origin::Registry(artifact) => self.registry(artifact, wanted, kept).await,
             }
         };
         tokio::time::timeout(DEADLINE, had).await.unwrap_or(Err(Error::Timeout))
     }
 
-    async fn from_web(&self, url: &Url, wanted: &Wanted, kept: bool) -> Result<Fetched, Error> {
+    async fn web(&self, url: &Url, wanted: &Wanted, kept: bool) -> Result<Fetched, Error> {
         let known = if kept { wanted.sha256 } else { None };
         let (bytes, fresh) = match self.stored(known).await? {
             Some(bytes) => (bytes, false),
@@ -177,7 +177,7 @@ impl Fetcher {
         Ok(self.fetched(Origin::Web(url.clone()), sha256))
     }
 
-    async fn from_registry(&self, artifact: &Artifact, wanted: &Wanted, kept: bool) -> Result<Fetched, Error> {
+    async fn registry(&self, artifact: &Artifact, wanted: &Wanted, kept: bool) -> Result<Fetched, Error> {
         let registry = Registry::of(artifact)?;
         let known = if kept { artifact.digest() } else { None };
         let stored = self.stored(known).await?.zip(known);
@@ -279,8 +279,10 @@ fn unsigned(error: Error) -> Error {
 }
 
 async fn download(url: &Url, most: usize) -> Result<Bytes, Error> {
-    let mut limits = outbound::Limits::default();
-    limits.response_body = most;
+    let limits = outbound::Limits {
+        response_body: most,
+        ..outbound::Limits::default()
+    };
     let client = Client::new(Allow::operator(url), limits);
     let failed = |cause| match cause {
         outbound::Error::TooLarge => Error::TooLarge,

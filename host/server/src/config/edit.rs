@@ -84,6 +84,7 @@ impl Config {
         }
         Ok(Config {
             file: self.file.clone(),
+            lock: self.lock.clone(),
             ..assemble(tree, Vec::new())?
         })
     }

@@ -1,6 +1,6 @@
 //! Finding and reading the file.
 
-use super::{Config, error::Problems, parse, yaml::MAX_TEXT};
+use super::{Config, error::Problems, parse, plugin::Lock, yaml::MAX_TEXT};
 use std::{
     fs::File,
     io::{ErrorKind, Read},
@@ -30,13 +30,10 @@ pub fn load(file: Option<&Path>, environment: &[(String, String)]) -> Result<Con
         return parse("", environment);
     };
     let text = read(&file).map_err(|problem| Problems::whole(problem).in_file(&file))?;
-    match parse(&text, environment) {
-        Ok(config) => Ok(Config {
-            file: Some(file),
-            ..config
-        }),
-        Err(problems) => Err(problems.in_file(&file)),
-    }
+    let mut config = parse(&text, environment).map_err(|problems| problems.in_file(&file))?;
+    config.lock = Lock::load(&Lock::beside(&file))?;
+    config.file = Some(file);
+    Ok(config)
 }
 
 fn read(file: &Path) -> Result<String, String> {

@@ -14,6 +14,8 @@ mod global;
 mod grant;
 mod limits;
 mod load;
+mod location;
+mod lock;
 mod node;
 mod path;
 mod paths;
@@ -50,7 +52,8 @@ pub use value::Address;
 use node::{Content, Node};
 use schema::{Reader, Settings};
 use serde_json::Value as Json;
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
+use wasmtx_endpoints::fetch::Fetched;
 
 /// Keys at the top that are no settings themselves.
 const SECTIONS: [&str; 2] = ["pathDefaults", "paths"];
@@ -71,6 +74,10 @@ pub struct Config {
     pub warnings: Vec<String>,
     /// Protocols that are on and not served yet.
     pub unserved: Vec<&'static str>,
+    /// What the plugins that are fetched are known to be.
+    pub lock: plugin::Lock,
+    /// The same plugins once they are here.
+    pub(crate) fetched: BTreeMap<String, Fetched>,
     /// What was written, for changes through the API.
     tree: Node,
 }
@@ -79,6 +86,18 @@ impl Config {
     /// The global settings as the API shows them.
     pub fn global_json(&self) -> Json {
         Json::Object(self.global.to_json())
+    }
+
+    /// Complaints about keys by their place, for checks that come after reading.
+    pub(crate) fn problems(&self, complaints: Vec<([&str; 3], String)>) -> Problems {
+        let mut problems = Problems::default();
+        for (trail, message) in complaints {
+            problems.refuse(&self.tree.locate(&trail), trail.join("."), message);
+        }
+        match &self.file {
+            Some(file) => problems.in_file(file),
+            None => problems,
+        }
     }
 
     /// pathDefaults as the API shows them.
@@ -139,6 +158,8 @@ fn assemble(mut tree: Node, mut warnings: Vec<String>) -> Result<Config, Problem
         paths,
         warnings,
         unserved,
+        lock: plugin::Lock::default(),
+        fetched: BTreeMap::new(),
         tree,
     };
     rules::adopt_credentials(&mut config, &found, &mut reader);

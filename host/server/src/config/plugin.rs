@@ -4,59 +4,26 @@ mod limits;
 
 pub use self::limits::Limits;
 use super::{
+    location::BUILTIN,
     node::{Content, Node},
     schema::{Reader, Shape, Value, choices, describe, settings},
     secret::{Fingerprint, REDACTED},
     value::text,
 };
 use serde_json::Value as Json;
-use std::path::PathBuf;
 
-pub use super::grant::{Control, Files, Grant, Hosts, KeyValues, Storage};
+pub use super::{
+    grant::{Control, Files, Grant, Hosts, KeyValues, Storage},
+    location::{Location, Signer},
+    lock::{Lock, Locked, NAME as LOCK},
+};
 
-/// Forces the plugin that the server brings along, even when the registry has one of the same name.
-const BUILTIN: &str = "builtin:";
 /// Appends to the chain of pathDefaults.
 const EXTEND: char = '+';
 /// The plugins that the server brings along.
 pub const BUNDLED: &[&str] = wasmtx_sandbox::BUNDLED;
 /// Longest name of a plugin.
 const MAX_NAME: usize = 64;
-
-/// Where a plugin's component comes from.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Location {
-    /// The bundled plugin of the same name as the entry.
-    #[default]
-    Bundled,
-    /// The bundled plugin of this name (`builtin:name`).
-    Builtin(String),
-    /// A component file; a relative one is relative to the working directory.
-    File(PathBuf),
-}
-
-impl Value for Location {
-    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
-        match text(node) {
-            Some(text) if text.contains('\0') => reader.expected(node, "a file name or builtin:name"),
-            Some("") => Some(Location::Bundled),
-            Some(text) => Some(match text.strip_prefix(BUILTIN) {
-                Some(name) => Location::Builtin(name.to_owned()),
-                None => Location::File(PathBuf::from(text)),
-            }),
-            None => reader.expected(node, "a file name or builtin:name"),
-        }
-    }
-
-    fn json(&self) -> Json {
-        match self {
-            Location::Bundled => Json::from(""),
-            Location::Builtin(name) => Json::from(format!("{BUILTIN}{name}")),
-            Location::File(file) => file.json(),
-        }
-    }
-}
 
 /// A plugin's own configuration, handed to it as JSON text. The API does not show it: it may hold keys.
 #[derive(Clone, Default, PartialEq)]
@@ -211,6 +178,8 @@ settings! {
         "file" => file: Location = Location::Bundled,
         /// Its digest; another file is refused.
         "sha256" => sha256: Fingerprint = Fingerprint::default(),
+        /// Who has to have signed it, if it is fetched.
+        "publicKey" => public_key: Signer = Signer::default(),
         /// Its configuration.
         "config" => config: Settings = Settings::default(),
         /// What it may use.

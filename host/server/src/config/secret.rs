@@ -179,6 +179,11 @@ impl Value for Password {
 pub struct Fingerprint(Option<[u8; 32]>);
 
 impl Fingerprint {
+    /// This hash.
+    pub(crate) fn of(hash: [u8; 32]) -> Fingerprint {
+        Fingerprint(Some(hash))
+    }
+
     /// The hash a certificate must have.
     pub fn sha256(&self) -> Option<[u8; 32]> {
         self.0

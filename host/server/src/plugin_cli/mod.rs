@@ -8,6 +8,7 @@ mod check;
 mod clip;
 mod component;
 mod inspect;
+mod lock;
 mod run;
 mod settings;
 mod shown;
@@ -26,6 +27,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
     run::SUBCOMMAND,
     bench::SUBCOMMAND,
     inspect::SUBCOMMAND,
+    lock::SUBCOMMAND,
 ];
 
 /// One word behind `wasmtx plugin`.

@@ -185,7 +185,7 @@ fn settings(
     uses: Vec<Use>,
     origin: Option<String>,
 ) -> anyhow::Result<Settings> {
-    let spec = wiring::specs(&config.global).into_iter().find(|spec| spec.name == name);
+    let spec = wiring::specs(config).into_iter().find(|spec| spec.name == name);
     let spec = spec.with_context(|| format!("there is no plugin {name:?}"))?;
     let entry = config.global.plugins.get(name).map(|entry| entry.grant.given());
     let granted = entry.unwrap_or_default().into_iter().map(str::to_owned).collect();
@@ -207,8 +207,8 @@ fn named_by(config: &Config, component: &Component) -> Option<String> {
         Location::File(file) => wanted.is_some() && fs::canonicalize::<&PathBuf>(file).ok() == wanted,
         Location::Builtin(bundled) => component.file.strip_prefix("builtin:") == Some(bundled),
         Location::Bundled => component.file.strip_prefix("builtin:") == Some(name),
-        #[allow(unreachable_patterns, reason = "other sources are no file that could be given here")]
-        _ => false,
+        // No file that could be given here.
+        Location::Remote(_) => false,
     };
     let mut plugins = config.global.plugins.iter();
     plugins

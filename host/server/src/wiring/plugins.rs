@@ -1,26 +1,32 @@
 //! The registry of plugins, as the sandbox takes it.
 
+use wasmtx_endpoints::fetch::Fetched;
 use wasmtx_sandbox::{
     AuthFailure, FilterFailure, Grants, Kv, OnError, PluginSpec, Reach, SinkFailure, Source, TranscoderFailure, Use,
     services::StorageGrant,
 };
 
 use super::limits::limits;
-use crate::config::{Global, plugin};
+use crate::config::{Config, plugin};
 
-/// The entries of the global `plugins`.
-pub(crate) fn specs(global: &Global) -> Vec<PluginSpec> {
-    global.plugins.iter().map(|(name, plugin)| spec(name, plugin)).collect()
+/// The entries of the global `plugins`. Those that come from elsewhere are taken from where they were fetched to.
+pub(crate) fn specs(config: &Config) -> Vec<PluginSpec> {
+    let plugins = config.global.plugins.iter();
+    plugins
+        .map(|(name, plugin)| spec(name, plugin, config.fetched.get(name)))
+        .collect()
 }
 
-fn spec(name: &str, plugin: &plugin::Plugin) -> PluginSpec {
+fn spec(name: &str, plugin: &plugin::Plugin, fetched: Option<&Fetched>) -> PluginSpec {
     let source = match &plugin.file {
         plugin::Location::Bundled => Source::Bundled(name.to_owned()),
         plugin::Location::Builtin(bundled) => Source::Bundled(bundled.clone()),
         plugin::Location::File(file) => Source::File(file.clone()),
+        // Without having been fetched it is nowhere, which loading it says.
+        plugin::Location::Remote(_) => Source::File(fetched.map(|fetched| fetched.file.clone()).unwrap_or_default()),
     };
     PluginSpec {
-        sha256: plugin.sha256.sha256(),
+        sha256: fetched.map(|fetched| fetched.sha256.0).or(plugin.sha256.sha256()),
         config: plugin.config.0.clone(),
         grants: grants(&plugin.grant),
         limits: limits(&plugin.limits),

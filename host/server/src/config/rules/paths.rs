@@ -35,6 +35,10 @@ impl Checker<'_> {
             if !plugin::valid_name(name) {
                 self.refuse(&trail, "a name has letters, digits, `-`, `_` and `.` only");
             }
+            if entry.public_key.0.is_some() && !matches!(entry.file, Location::Remote(_)) {
+                let message = "signatures are for plugins that are fetched (https://, oci://); a file has its `sha256`";
+                self.refuse(&["plugins", name, "publicKey"], message);
+            }
             let bundled = match &entry.file {
                 Location::Bundled if plugin::BUNDLED.contains(&name.as_str()) => continue,
                 Location::Bundled => {
@@ -42,7 +46,7 @@ impl Checker<'_> {
                     continue;
                 }
                 Location::Builtin(bundled) => bundled,
-                Location::File(_) => continue,
+                Location::File(_) | Location::Remote(_) => continue,
             };
             if !plugin::BUNDLED.contains(&bundled.as_str()) {
                 let message = format!("no plugin `{bundled}` is bundled ({})", plugin::BUNDLED.join(", "));

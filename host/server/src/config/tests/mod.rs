@@ -5,6 +5,7 @@ mod grants;
 mod hostile;
 mod mapping;
 mod shipped;
+mod sources;
 mod values;
 
 use super::*;
