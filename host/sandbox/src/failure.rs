@@ -90,11 +90,13 @@ impl Failure {
 
     /// With the bound of a call's time, if that is what it was about: of the guest's own time, and of the time in all.
     pub(crate) fn timed(mut self, running: Limit, lasting: Limit) -> Failure {
-        match self.cause {
-            Cause::Deadline => self.limit = Some(running),
-            Cause::Late => self.limit = Some(lasting),
-            _ => {}
-        }
+        let limit = match self.cause {
+            Cause::Deadline => running,
+            Cause::Late => lasting,
+            _ => return self,
+        };
+        self.limit = Some(limit);
+        self.text = format!("{} ({})", self.text, limit.key());
         self
     }
 

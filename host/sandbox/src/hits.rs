@@ -88,6 +88,11 @@ limits! {
 }
 
 impl Limit {
+    /// What changes it.
+    pub(crate) fn key(self) -> &'static str {
+        KEYS[self as usize]
+    }
+
     /// Of the guest's own time in a call of this role.
     pub(crate) fn running(role: Role) -> Limit {
         match role {
@@ -160,6 +165,14 @@ mod tests {
         hits.hit(Limit::HeldFrames);
         hits.hit(Limit::HeldFrames);
         assert_eq!(hits.seen(), [("heldFrames", 2), ("httpTimeout", 1)]);
+    }
+
+    #[test]
+    fn every_bound_is_in_the_manual() {
+        let manual = include_str!("../../../docs/plugins/limits.md");
+        for key in KEYS {
+            assert!(manual.contains(&format!("`{key}`")), "{key}");
+        }
     }
 
     #[test]

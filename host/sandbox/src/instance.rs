@@ -87,7 +87,7 @@ pub(crate) fn snapshot_fits(len: usize, limits: &Limits) -> Result<(), Failure> 
     if len <= most {
         return Ok(());
     }
-    let words = format!("its state has {len} bytes, at most {most} go over");
+    let words = format!("its state has {len} bytes, at most {most} go over (snapshot)");
     Err(Failure::other(words).against(Limit::Snapshot))
 }
 

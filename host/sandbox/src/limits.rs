@@ -251,7 +251,7 @@ impl ResourceLimiter for Meter {
             self.refused = Some(Limit::Memory);
             // A trap with a reason, instead of a failed growth that the guest turns into one without.
             bail!(
-                "the instance would need {total} bytes of memory, its limit is {}",
+                "the instance would need {total} bytes of memory, its limit is {} (memory)",
                 self.limit
             );
         }
@@ -268,7 +268,7 @@ impl ResourceLimiter for Meter {
         if total > self.table {
             self.refused = Some(Limit::TableElements);
             bail!(
-                "the instance would need {total} table elements, its limit is {}",
+                "the instance would need {total} table elements, its limit is {} (tableElements)",
                 self.table
             );
         }

@@ -82,3 +82,17 @@ settings! {
         "compileMemory" => compile_memory: Size = Size::mebi(2_048),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::schema::Settings as _;
+
+    #[test]
+    fn every_limit_is_in_the_manual() {
+        let manual = include_str!("../../../../../docs/plugins/limits.md");
+        for field in Limits::fields() {
+            assert!(manual.contains(&format!("`{}`", field.key)), "{}", field.key);
+        }
+    }
+}
