@@ -22,6 +22,7 @@ mod logs;
 mod pairings;
 mod plugins;
 mod pull;
+mod resolver;
 mod sessions;
 mod tokens;
 mod vanishing;

@@ -13,11 +13,11 @@ use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep_until},
 };
-use wasmtx_hub::{Path, PathName, PathStatus, Peer};
+use wasmtx_hub::{Found, Path, PathName, PathStatus, Peer};
 
 use crate::{
     hooks::{Hook, Runner, Running, Variables},
-    source::{Pull, Puller},
+    source::{self, Pull, Puller},
 };
 use demand::{Act, Demand, Seen};
 
@@ -126,6 +126,8 @@ struct Task {
     variables: Variables,
     init: Option<Running>,
     demand: Option<Demand>,
+    /// Where a resolver found the stream.
+    found: Option<Arc<Found>>,
     pull: Option<Pull>,
     /// The command started on demand, and what it was told.
     command: Option<(Option<Running>, Variables)>,
@@ -151,6 +153,7 @@ impl Task {
             variables,
             init: None,
             demand: None,
+            found: None,
             pull: None,
             command: None,
             online: None,
@@ -168,6 +171,7 @@ impl Task {
                 break;
             }
             self.follow_publication(&seen);
+            self.follow_found(&seen);
             self.follow_demand(&seen);
             let timeout = self.demand.as_ref().and_then(Demand::poll_timeout);
             tokio::select! {
@@ -182,6 +186,11 @@ impl Task {
 
     /// Starts what runs without being asked, or waits for who asks.
     fn begin(&mut self) {
+        if self.found.is_some() {
+            let (_, timing) = self.plan.found;
+            self.demand = Some(Demand::new(timing, None));
+            return;
+        }
         match (self.plan.on_demand, &self.plan.source) {
             (Some(timing), _) => {
                 let cooling = self.shared.cooling.lock().get(&self.path.name).copied();
@@ -190,6 +199,30 @@ impl Task {
             }
             (None, Some(source)) => self.pull = Some(self.shared.puller.start(source.clone(), self.path.clone(), "")),
             (None, None) => {}
+        }
+    }
+
+    /// A resolver found the stream, or what it found is not looked for any more.
+    fn follow_found(&mut self, seen: &PathStatus) {
+        let is_same = match (&self.found, &seen.found) {
+            (Some(mine), Some(seen)) => Arc::ptr_eq(mine, seen),
+            (None, None) => true,
+            _ => false,
+        };
+        if !is_same {
+            self.stop_on_demand();
+            self.demand = None;
+            self.found.clone_from(&seen.found);
+            self.begin();
+        }
+    }
+
+    /// Ends what a resolver found. The next reader asks again, after the rest if it `failed`.
+    fn forget_found(&mut self, failed: bool) {
+        if let Some(found) = self.found.take() {
+            self.demand = None;
+            let until = failed.then(|| std::time::Instant::now() + demand::COOLING);
+            self.path.forget_found(&found, until);
         }
     }
 
@@ -203,11 +236,18 @@ impl Task {
         while let Some(act) = self.demand.as_mut().and_then(|demand| demand.handle(now, seen_now)) {
             match act {
                 Act::Start => self.start_on_demand(&seen.query),
-                Act::Stop => self.stop_on_demand(),
+                Act::Stop => {
+                    self.stop_on_demand();
+                    self.forget_found(false);
+                }
                 Act::GiveUp => {
                     tracing::warn!(path = %self.path.name, "the path did not come online in time, its readers are refused");
                     self.stop_on_demand();
-                    self.remember_failure();
+                    if self.found.is_some() {
+                        self.forget_found(true);
+                    } else {
+                        self.remember_failure();
+                    }
                     self.path.refuse_waiting();
                 }
                 Act::Refuse => self.path.refuse_waiting(),
@@ -216,6 +256,18 @@ impl Task {
     }
 
     fn start_on_demand(&mut self, query: &str) {
+        if let Some(found) = &self.found {
+            let (manner, _) = self.plan.found;
+            match source::Plan::named(&found.url, &found.hosts, manner) {
+                Ok(plan) => self.pull = Some(self.shared.puller.start(plan, self.path.clone(), "")),
+                Err(error) => {
+                    tracing::warn!(path = %self.path.name, "the source that a plugin names is not used: {error}");
+                    self.forget_found(true);
+                    self.path.refuse_waiting();
+                }
+            }
+            return;
+        }
         match &self.plan.source {
             Some(source) => self.pull = Some(self.shared.puller.start(source.clone(), self.path.clone(), query)),
             None => {

@@ -25,6 +25,9 @@ pub enum PublishError {
     /// The path has a source of its own.
     #[error("the path has a source of its own and takes no publisher")]
     NotForPublishers,
+    /// Clients publish here, and no resolver's source is looked for now.
+    #[error("the path takes publishers, and no source is wanted now")]
+    NotForSources,
     /// `overridePublisher` is off.
     #[error("somebody is already publishing on this path")]
     Occupied,
@@ -66,6 +69,9 @@ pub enum ReadError {
 /// Paths that exist only because somebody asked for them.
 const MAX_WANTED_PATHS: usize = 512;
 
+/// Paths that are remembered as not to be found.
+const MAX_UNRESOLVED: usize = 4_096;
+
 /// All paths of the server. Cheap to clone.
 #[derive(Clone)]
 pub struct Hub(Arc<Shared>);
@@ -77,6 +83,38 @@ pub(crate) struct Shared {
     /// Those who follow the births of paths. Locked after `paths`.
     created: Mutex<Vec<mpsc::UnboundedSender<Arc<Path>>>>,
     events: Events,
+    pub(crate) unresolved: Unresolved,
+}
+
+/// Paths whose stream could not be found just now, beyond their own life.
+#[derive(Default)]
+pub(crate) struct Unresolved(Mutex<HashMap<PathName, Instant>>);
+
+impl Unresolved {
+    pub(crate) fn holds(&self, now: Instant, name: &PathName) -> bool {
+        self.0.lock().get(name).is_some_and(|until| now < *until)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().len()
+    }
+
+    fn forget_all(&self) {
+        self.0.lock().clear();
+    }
+
+    /// Remembers a path until then; when too many are remembered, those that end first make room.
+    pub(crate) fn note(&self, name: &PathName, until: Instant) {
+        let mut all = self.0.lock();
+        if all.len() >= MAX_UNRESOLVED {
+            let mut ends: Vec<_> = all.values().copied().collect();
+            let (_, middle, _) = ends.select_nth_unstable(MAX_UNRESOLVED / 2);
+            let middle = *middle;
+            all.retain(|_, until| *until > middle);
+        }
+        all.insert(name.clone(), until);
+    }
 }
 
 impl std::fmt::Debug for Hub {
@@ -99,6 +137,7 @@ impl Hub {
             paths: Mutex::default(),
             created,
             events: Events::default(),
+            unresolved: Unresolved::default(),
         });
         (Hub(shared), births)
     }
@@ -126,6 +165,7 @@ impl Hub {
     pub fn configure(&self, now: Instant, rules: Rules) {
         let rules = Arc::new(rules);
         *self.0.rules.write() = rules.clone();
+        self.0.unresolved.forget_all();
         let mut paths = self.0.paths.lock();
         paths.retain(|name, path| {
             match rules
@@ -195,6 +235,7 @@ impl Hub {
         let is_client = source.is_none();
         let path = self.0.find_or_create(now, name, |rule| match rule.config.role {
             Role::Publisher if is_client => Ok(()),
+            Role::Publisher if rule.config.resolver.is_some() => Ok(()),
             Role::Source if !is_client => Ok(()),
             _ => Err(PublishError::NotForPublishers),
         });
@@ -202,16 +243,25 @@ impl Hub {
         path.publish(now, wall, peer, client, source, tracks)
     }
 
-    /// The publication on a path, without becoming its reader. Waits while the path is being brought online on demand.
+    /// The publication on a path, without becoming its reader. Waits while the path is being brought online on demand, or
+    /// while a resolver finds its stream for `client`; without a client none is asked.
     ///
     /// # Errors
     /// [`ReadError`], [`ReadError::Redirect`] among them.
-    pub async fn describe(&self, now: Instant, name: &PathName, query: &str) -> Result<Arc<Publication>, ReadError> {
-        let (path, on_demand) = self.wanted(now, name)?;
-        match path.publication() {
-            Some(publication) => Ok(publication),
-            None if on_demand => path.online(query).await,
-            None => Err(ReadError::NotPublished),
+    pub async fn describe(
+        &self,
+        now: Instant,
+        name: &PathName,
+        query: &str,
+        client: Option<&Arc<Client>>,
+    ) -> Result<Arc<Publication>, ReadError> {
+        let path = self.wanted(now, name, client.is_some())?;
+        let config = path.config();
+        match (path.publication(), config.resolver(), client) {
+            (Some(publication), ..) => Ok(publication),
+            (None, ..) if config.on_demand => path.online(query).await,
+            (None, Some(resolver), Some(client)) => path.find(now, resolver, query, client).await,
+            _ => Err(ReadError::NotPublished),
         }
     }
 
@@ -226,19 +276,20 @@ impl Hub {
         peer: Peer,
         client: Arc<Client>,
     ) -> Result<Reader, ReadError> {
-        self.describe(now, name, &client.query).await?;
+        self.describe(now, name, &client.query, Some(&client)).await?;
         let path = self.path(name).ok_or(ReadError::Gone)?;
         path.read(now, peer, client)
     }
 
-    fn wanted(&self, now: Instant, name: &PathName) -> Result<(Claim, bool), ReadError> {
+    /// The path, which may come into being for this: when it can be brought online, or its stream be found for somebody.
+    fn wanted(&self, now: Instant, name: &PathName, asks: bool) -> Result<Claim, ReadError> {
         if let Some(path) = self.0.claim(name) {
-            let config = path.config();
-            if let Role::Redirect(target) = &config.role {
-                return Err(ReadError::Redirect(target.clone()));
-            }
-            return Ok((path, config.on_demand));
+            return match &path.config().role {
+                Role::Redirect(target) => Err(ReadError::Redirect(target.clone())),
+                _ => Ok(path),
+            };
         }
+        let hopeless = asks && self.0.unresolved.holds(now, name);
         let wanted = self
             .0
             .paths
@@ -248,11 +299,13 @@ impl Hub {
             .count();
         let path = self.0.find_or_create(now, name, |rule| match &rule.config.role {
             Role::Redirect(target) => Err(ReadError::Redirect(target.clone())),
-            _ if !rule.config.on_demand => Err(ReadError::NotPublished),
+            _ if !rule.config.on_demand && (hopeless || !asks || rule.config.resolver().is_none()) => {
+                Err(ReadError::NotPublished)
+            }
             _ if wanted >= MAX_WANTED_PATHS => Err(ReadError::TooManyPaths),
             _ => Ok(()),
         });
-        Ok((path.ok_or(ReadError::NotConfigured)??, true))
+        path.ok_or(ReadError::NotConfigured)?
     }
 
     /// Ends every publication and sends every reader away.

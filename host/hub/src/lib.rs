@@ -4,8 +4,8 @@
 //! its [`Publication`]. Every [`Reader`] is a cursor on that ring; publishing costs the same for one reader and for ten
 //! thousand. What a protocol writes is made from the ring at most once per path, in a [`Lane`].
 //!
-//! Seams that other rooms fill: [`Stage`] (what happens to a frame on the way), [`Gate`] (who may publish or read) and
-//! [`Form`] (how a protocol spells a frame). Nothing here knows a socket, a file or a plugin, and time is an argument.
+//! Seams that other rooms fill: [`Stage`] (what happens to a frame on the way), [`Gate`] (who may publish or read),
+//! [`Resolver`] (where a stream is that nobody publishes) and [`Form`] (how a protocol spells a frame). Nothing here knows a socket, a file or a plugin, and time is an argument.
 #![forbid(unsafe_code)]
 
 mod events;
@@ -17,6 +17,7 @@ mod path;
 mod peer;
 mod publication;
 mod reader;
+mod resolver;
 mod ring;
 mod rules;
 mod seat;
@@ -33,6 +34,7 @@ pub use path::{Counters, Path, PathConfig, PathStatus, ReaderStart, Role};
 pub use peer::{Client, Peer, Protocol};
 pub use publication::{CloseReason, News, Publication, Publisher};
 pub use reader::{Drained, Reader};
+pub use resolver::{Answer, Found, Resolver};
 pub use ring::{Entry, Limits};
 pub use rules::{InvalidRule, Rule, Rules};
 pub use seat::{Notice, Notices};

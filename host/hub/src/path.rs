@@ -1,5 +1,7 @@
 //! One path: its publisher, its readers, and who waits for it.
 
+mod found;
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -15,8 +17,8 @@ use tokio::sync::watch;
 use wasmtx_media::{Tracks, WallClock};
 
 use crate::{
-    Client, CloseReason, Event, Events, Limits, Opening, PathName, Peer, Publication, PublishError, Publisher,
-    ReadError, Reader, Rule, Stages,
+    Client, CloseReason, Event, Events, Found, Limits, Opening, PathName, Peer, Publication, PublishError, Publisher,
+    ReadError, Reader, Resolver, Rule, Stages,
     hub::Shared,
     publication::{same_format, valid},
     seat::Seat,
@@ -44,6 +46,15 @@ pub struct PathConfig {
     pub write_merge_window: Duration,
     /// The plugin chain; `None` when there are no filters.
     pub stages: Option<Arc<dyn Stages>>,
+    /// Who is asked for a stream that nobody publishes; only where nothing else brings the path online.
+    pub resolver: Option<Arc<dyn Resolver>>,
+}
+
+impl PathConfig {
+    /// Who is asked where the stream is, if anybody is: only where clients publish.
+    pub(crate) fn resolver(&self) -> Option<&Arc<dyn Resolver>> {
+        self.resolver.as_ref().filter(|_| self.role == Role::Publisher)
+    }
 }
 
 impl std::fmt::Debug for PathConfig {
@@ -101,6 +112,9 @@ pub struct PathStatus {
     pub waiting: usize,
     /// The query of the first one who asked.
     pub query: String,
+    /// Where a resolver found the stream. Whoever keeps the path fetches it from there while the path is wanted, and
+    /// says so when it does not any more: [`Path::forget_found`].
+    pub found: Option<Arc<Found>>,
     /// Counts how often those who waited were sent away.
     pub refusals: u64,
     /// The path is gone for good; its name may belong to a new one.
@@ -163,6 +177,7 @@ struct State {
     waiting: usize,
     claims: usize,
     query: String,
+    finding: found::Finding,
     generation: u32,
     refusals: u64,
     closed: bool,
@@ -274,6 +289,12 @@ impl Path {
         if let Some(publication) = &self.state.lock().publication {
             publication.set_limits(following.config.limits.clone());
         }
+        if following.config.resolver().is_none() {
+            let mut state = self.state.lock();
+            if state.finding.found.take().is_some() {
+                self.tell(&state);
+            }
+        }
         let changed = !same_stages(&self.config().stages, &following.config.stages);
         self.following.store(Arc::new(following));
         if changed {
@@ -326,6 +347,7 @@ impl Path {
             readers: state.readers.len(),
             waiting: state.waiting,
             query: state.query.clone(),
+            found: state.finding.found.clone(),
             refusals: state.refusals,
             closed: state.closed,
         });
@@ -382,6 +404,10 @@ impl Path {
             if state.seat.is_some() && !config.override_publisher {
                 return Err(PublishError::Occupied);
             }
+            // A source that nobody looks for any more: a client came to publish.
+            if source.is_some() && config.role == Role::Publisher && state.finding.found.is_none() {
+                return Err(PublishError::NotForSources);
+            }
         }
         // The stage is asked without the lock: guests run in it.
         let mut opening = Opening {
@@ -410,11 +436,17 @@ impl Path {
         if state.closed {
             return Err(PublishError::Gone);
         }
+        if opening.source.is_some() && config.role == Role::Publisher && state.finding.found.is_none() {
+            return Err(PublishError::NotForSources);
+        }
         if let Some(old) = &state.seat {
             if !config.override_publisher {
                 return Err(PublishError::Occupied);
             }
             old.take_away(CloseReason::Replaced);
+        }
+        if opening.source.is_none() {
+            state.finding.found = None;
         }
         let running = state.publication.take();
         if running.is_some() {

@@ -1,5 +1,7 @@
 //! Publishers and readers through the hub, with a clock that moves because the test says so.
 
+mod resolver;
+
 use std::{
     net::{IpAddr, Ipv4Addr},
     sync::{

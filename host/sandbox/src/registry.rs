@@ -32,6 +32,7 @@ use crate::{
     observer::{Observer, Observers},
     plugin::{Plugin, Status},
     policy::OnError,
+    resolver::Resolvers,
     services::Services,
     shelf::Shelf,
     sink::Sinks,
@@ -111,6 +112,8 @@ pub struct Chains {
     pub auth: Option<Arc<AuthChain>>,
     /// The events plugins.
     pub events: Option<Arc<Observers>>,
+    /// The resolvers.
+    pub resolver: Option<Arc<Resolvers>>,
 }
 
 /// All plugins of a server. Cheap to clone; threads end with the last clone.
@@ -176,8 +179,8 @@ impl Registry {
         if uses.len() > CHAIN_LENGTH {
             return Err(vec![Error::TooMany(uses.len())]);
         }
-        let mut transcoders = Vec::new();
-        let (mut filters, mut sinks, mut auth, mut events) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut filters, mut transcoders, mut sinks) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut auth, mut events, mut resolvers) = (Vec::new(), Vec::new(), Vec::new());
         let mut errors = Vec::new();
         for (position, used) in uses.iter().enumerate() {
             let config: Option<Arc<str>> = used.config.as_ref().map(text);
@@ -207,6 +210,13 @@ impl Registry {
                         .share(config.as_ref(), |config| Observer::new(&plugin, config)),
                 );
             }
+            if code.has(Role::Resolver) {
+                resolvers.push(
+                    plugin
+                        .resolving
+                        .share(config.as_ref(), |config| Pool::new(&plugin, config)),
+                );
+            }
             let slot = Arc::new(Slot {
                 plugin,
                 config,
@@ -233,6 +243,7 @@ impl Registry {
             sinks: (!sinks.is_empty()).then(|| Arc::new(Sinks::new(sinks))),
             auth: (!auth.is_empty()).then(|| Arc::new(AuthChain::new(auth))),
             events: (!events.is_empty()).then(|| Arc::new(Observers::new(events))),
+            resolver: (!resolvers.is_empty()).then(|| Arc::new(Resolvers::new(resolvers))),
         })
     }
 

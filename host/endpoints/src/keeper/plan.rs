@@ -15,6 +15,8 @@ pub struct PathPlan {
     /// Start the source, or [`Hooks::demand`], only when somebody wants to read. `None`: the source runs always and
     /// the command never.
     pub on_demand: Option<Timing>,
+    /// How a stream is fetched that a resolver found, and for how long.
+    pub found: (source::Manner, Timing),
     /// External commands.
     pub hooks: Hooks,
 }

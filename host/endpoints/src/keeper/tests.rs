@@ -1,17 +1,24 @@
 //! Paths of a real hub, commands that are real processes. Where only time passes, the clock is the test's own.
 
-use std::{net::Ipv4Addr, time::Instant as StdInstant};
+use std::{
+    net::Ipv4Addr,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::Instant as StdInstant,
+};
 
+use futures_util::future::BoxFuture;
 use tokio::time::sleep;
 use uuid::Uuid;
-use wasmtx_hub::{Client, CloseReason, Hub, PathConfig, Protocol, Publisher, ReadError, Role, Rule, Rules};
+use wasmtx_hub::{
+    Answer, Client, CloseReason, Hub, PathConfig, Protocol, Publisher, ReadError, Resolver, Role, Rule, Rules,
+};
 use wasmtx_media::{Codec, Kind, Track, TrackId, Tracks};
 
 use super::*;
 use crate::{
     hooks::tests::Directory,
     source::{
-        Transport,
+        Manner, Transport,
         tests::{Origin, Setup},
     },
     wall_clock,
@@ -27,11 +34,16 @@ struct World {
 
 impl World {
     fn new(rule: &str, plan: PathPlan) -> World {
+        World::with_resolver(rule, plan, None)
+    }
+
+    fn with_resolver(rule: &str, plan: PathPlan, resolver: Option<Arc<dyn Resolver>>) -> World {
         let (hub, births) = Hub::new();
         let runner = Runner::new(crate::hooks::Limits::default());
         let mut config = PathConfig::default();
         config.on_demand = plan.on_demand.is_some();
         config.override_publisher = true;
+        config.resolver = resolver;
         config.role = if plan.source.is_some() {
             Role::Source
         } else {
@@ -39,7 +51,7 @@ impl World {
         };
         let plan = Arc::new(Mutex::new(Arc::new(plan)));
         let plans = plan.clone();
-        let puller = Puller::new(hub.clone(), crate::source::STARTING);
+        let puller = Puller::new(hub.clone(), source::STARTING);
         let lookup = move |_: &Path| plans.lock().clone();
         let keeper = Keeper::spawn(births, lookup, runner.clone(), puller, 8554);
         hub.configure(
@@ -76,7 +88,7 @@ impl World {
 
     async fn describe(&self, name: &str, query: &str) -> Result<(), ReadError> {
         let name = PathName::new(name).unwrap();
-        self.hub.describe(StdInstant::now(), &name, query).await.map(drop)
+        self.hub.describe(StdInstant::now(), &name, query, None).await.map(drop)
     }
 
     fn change(&self, change: impl FnOnce(&mut PathPlan)) {
@@ -242,6 +254,100 @@ async fn a_source_is_pulled_while_somebody_reads() {
     status.wait_for(|status| status.closed).await.unwrap();
     assert_eq!(publication.ended(), Some(CloseReason::Ended));
     world.keeper.close(BUDGET).await;
+}
+
+/// Finds every path's stream in the same place, and counts how often it was asked.
+struct Finding {
+    url: String,
+    hosts: &'static [&'static str],
+    asked: AtomicUsize,
+}
+
+impl Resolver for Finding {
+    fn resolve(&self, _path: &PathName, _client: &Arc<Client>) -> BoxFuture<'static, Answer> {
+        self.asked.fetch_add(1, Relaxed);
+        let found = Found {
+            url: self.url.clone(),
+            hosts: self.hosts.iter().map(|host| (*host).to_owned()).collect(),
+        };
+        Box::pin(std::future::ready(Answer::Source(Arc::new(found))))
+    }
+}
+
+/// A world whose paths are found at `url`, where nobody waits long.
+fn finding(url: String, hosts: &'static [&'static str], start_timeout: Duration) -> (World, Arc<Finding>) {
+    let finding = Arc::new(Finding {
+        url,
+        hosts,
+        asked: AtomicUsize::new(0),
+    });
+    let manner = Manner {
+        read_timeout: Duration::from_secs(10),
+    };
+    let timing = Timing {
+        start_timeout,
+        close_after: Duration::from_millis(20),
+    };
+    let plan = PathPlan {
+        found: (manner, timing),
+        ..PathPlan::default()
+    };
+    let world = World::with_resolver("~^copy(.*)$", plan, Some(finding.clone()));
+    (world, finding)
+}
+
+#[tokio::test]
+async fn what_a_resolver_finds_is_pulled_while_somebody_reads_and_looked_for_again_afterwards() {
+    let origin = Origin::start(Setup::default());
+    let (world, finding) = finding(origin.url(""), &["127.0.0.1"], Duration::from_secs(60));
+    let name = PathName::new("copy1").unwrap();
+    let peer = Peer {
+        kind: "rtspSession",
+        id: Uuid::nil(),
+    };
+    for round in 1..=2 {
+        let reader = world
+            .hub
+            .read(StdInstant::now(), &name, peer, client(""))
+            .await
+            .unwrap();
+        let publication = reader.publication().clone();
+        let mut status = reader.path().watch();
+        drop(reader);
+        status.wait_for(|status| status.closed).await.unwrap();
+        assert_eq!(publication.ended(), Some(CloseReason::Ended));
+        assert_eq!(finding.asked.load(Relaxed), round);
+    }
+    world.keeper.close(BUDGET).await;
+}
+
+#[tokio::test]
+async fn an_address_that_is_neither_public_nor_listed_is_not_connected_to() {
+    let origin = Origin::start(Setup::default());
+    let start_timeout = Duration::from_millis(300);
+    for hosts in [&[][..], &["10.0.0.0/8"], &["127.0.0.1:1"]] {
+        let (world, _) = finding(origin.url(""), hosts, start_timeout);
+        let name = PathName::new("copy1").unwrap();
+        let asker = client("");
+        let described = world.hub.describe(StdInstant::now(), &name, "", Some(&asker)).await;
+        assert_eq!(described.map(drop), Err(ReadError::NotPublished), "{hosts:?}");
+        world.keeper.close(BUDGET).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_source_is_refused_at_once_and_not_asked_for_again() {
+    for url in ["http://127.0.0.1/x", "file:///etc/passwd", "rtsp://", "nonsense"] {
+        let (world, finding) = finding(url.to_owned(), &["127.0.0.1"], Duration::from_secs(60));
+        let name = PathName::new("copy1").unwrap();
+        let asker = client("");
+        for _ in 0..2 {
+            let described = world.hub.describe(StdInstant::now(), &name, "", Some(&asker)).await;
+            assert_eq!(described.map(drop), Err(ReadError::NotPublished), "{url}");
+        }
+        assert_eq!(finding.asked.load(Relaxed), 1, "{url}");
+        world.keeper.close(BUDGET).await;
+    }
 }
 
 #[tokio::test]

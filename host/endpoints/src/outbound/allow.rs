@@ -131,7 +131,7 @@ impl Allow {
     }
 
     /// Whether an address that `host` led to may be connected to.
-    pub(super) fn admits_address(&self, host: &str, address: SocketAddr) -> bool {
+    pub(crate) fn admits_address(&self, host: &str, address: SocketAddr) -> bool {
         let ip = address.ip().to_canonical();
         let trusted = |trust: &Trust| trust.is(host) && trust.port == Some(address.port());
         guard::is_public(ip)

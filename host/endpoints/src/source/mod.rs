@@ -21,7 +21,7 @@ use wasmtx_hub::{CloseReason, Hub, Path, PublishError, Publisher};
 pub use target::InvalidTarget;
 use target::Target;
 
-use crate::backoff::Backoff;
+use crate::{backoff::Backoff, outbound::Allow};
 
 /// Sources that are connecting at once, unless the configuration says otherwise.
 pub const STARTING: usize = 64;
@@ -39,6 +39,34 @@ pub struct Plan {
     pub fingerprint: Option<[u8; 32]>,
     /// `readTimeout`: how long the server may be silent.
     pub read_timeout: Duration,
+    /// A plugin named the URL: it leads to public addresses, and to those listed here, and nowhere else.
+    pub named: Option<Allow>,
+}
+
+/// How a source is fetched whose URL a plugin names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// `readTimeout`: how long the server may be silent.
+    pub read_timeout: Duration,
+}
+
+impl Plan {
+    /// For a URL that a plugin named; `hosts` are the addresses beside the public ones that it may lead to.
+    ///
+    /// # Errors
+    /// [`InvalidTarget`] when it is no URL of a source.
+    pub fn named(url: &str, hosts: &[String], manner: Manner) -> Result<Plan, InvalidTarget> {
+        Target::named(url)?;
+        Ok(Plan {
+            url: Url::new(url)?,
+            // Where a stranger chose the server, media stay within the connection anyway.
+            transport: Transport::Tcp,
+            fingerprint: None,
+            read_timeout: manner.read_timeout,
+            // The list was checked with the configuration.
+            named: Some(Allow::parse(hosts).unwrap_or_default()),
+        })
+    }
 }
 
 /// The template of a source's URL. Not shown: it may hold a password.
@@ -134,7 +162,7 @@ enum Failure {
     Target(#[from] InvalidTarget),
     #[error("the address of {0} is not known: {1}")]
     Resolve(String, std::io::Error),
-    #[error("{0} is not a public address, and the host was chosen by a client")]
+    #[error("{0} is not a public address, and the host was chosen by a client or a plugin")]
     NotPublic(String),
     #[error("cannot connect to {0}: {1}")]
     Connect(String, std::io::Error),
@@ -206,7 +234,11 @@ impl Source {
 
     /// Connects and publishes until something fails.
     async fn attempt(&mut self) -> Failure {
-        let target = match Target::new(&self.plan.url.0, &self.path.groups(), &self.query) {
+        let target = match &self.plan.named {
+            None => Target::new(&self.plan.url.0, &self.path.groups(), &self.query),
+            Some(_) => Target::named(&self.plan.url.0),
+        };
+        let target = match target {
             Ok(target) => target,
             Err(error) => return error.into(),
         };

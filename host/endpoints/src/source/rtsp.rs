@@ -129,7 +129,7 @@ async fn locate(plan: &Plan, target: &Target) -> Result<(Url, Option<Tunnel>), F
     if target.trusted_host && !target.encrypted {
         return Ok((target.url.clone(), None));
     }
-    let connection = connect(target).await?;
+    let connection = connect(plan, target).await?;
     let tunnel = if target.encrypted {
         Tunnel::open(encrypt(plan, target, connection).await?, target).await
     } else {
@@ -140,12 +140,16 @@ async fn locate(plan: &Plan, target: &Target) -> Result<(Url, Option<Tunnel>), F
 }
 
 /// Connects to a server that the operator trusts, or to the address that its name was checked to have.
-async fn connect(target: &Target) -> Result<TcpStream, Failure> {
+async fn connect(plan: &Plan, target: &Target) -> Result<TcpStream, Failure> {
     let host = target.host();
     let found = lookup_host((host.as_str(), target.port())).await;
     let mut found: Vec<_> = found.map_err(|error| Failure::Resolve(host.clone(), error))?.collect();
     if !target.trusted_host {
-        found = vec![guard::first_public(found).ok_or(Failure::NotPublic(host.clone()))?];
+        let checked = match &plan.named {
+            Some(allow) => found.into_iter().find(|address| allow.admits_address(&host, *address)),
+            None => guard::first_public(found),
+        };
+        found = vec![checked.ok_or(Failure::NotPublic(host.clone()))?];
     }
     let connection = TcpStream::connect(found.as_slice()).await;
     let connection = connection.and_then(|connection| connection.set_nodelay(true).map(|()| connection));

@@ -50,15 +50,28 @@ impl fmt::Debug for Target {
 impl Target {
     /// Replaces the variables of a template. `groups` are what the path's pattern matched, `query` is the reader's.
     pub(super) fn new(template: &str, groups: &[String], query: &str) -> Result<Target, InvalidTarget> {
-        let (scheme, rest) = template.split_once("://").ok_or(InvalidTarget::Scheme)?;
+        let (_, rest) = template.split_once("://").ok_or(InvalidTarget::Scheme)?;
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let target = Target::whole(&expand(template, groups, query)?)?;
+        // A scheme that a variable brought would be another one than the file's.
+        if !template.starts_with(target.url.scheme()) {
+            return Err(InvalidTarget::Scheme);
+        }
+        Ok(Target {
+            trusted_host: !authority.contains('$'),
+            ..target
+        })
+    }
+
+    /// A URL without variables.
+    fn whole(text: &str) -> Result<Target, InvalidTarget> {
+        let (scheme, _) = text.split_once("://").ok_or(InvalidTarget::Scheme)?;
         let encrypted = match scheme {
             "rtsp" => false,
             "rtsps" => true,
             _ => return Err(InvalidTarget::Scheme),
         };
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let expanded = expand(template, groups, query)?;
-        let mut url = Url::parse(&expanded).map_err(|error| InvalidTarget::Url(error.to_string()))?;
+        let mut url = Url::parse(text).map_err(|error| InvalidTarget::Url(error.to_string()))?;
         if url.scheme() != scheme {
             return Err(InvalidTarget::Scheme);
         }
@@ -79,7 +92,15 @@ impl Target {
             url,
             credentials,
             encrypted,
-            trusted_host: !authority.contains('$'),
+            trusted_host: true,
+        })
+    }
+
+    /// A URL that somebody named who is not trusted; nothing in it is replaced.
+    pub(super) fn named(url: &str) -> Result<Target, InvalidTarget> {
+        Ok(Target {
+            trusted_host: false,
+            ..Target::whole(url)?
         })
     }
 

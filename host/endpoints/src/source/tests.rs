@@ -102,7 +102,7 @@ impl Origin {
         }
     }
 
-    fn url(&self, credentials: &str) -> String {
+    pub(crate) fn url(&self, credentials: &str) -> String {
         match self.server.encrypted_address {
             Some(address) => format!("rtsps://{credentials}{address}/cam"),
             None => format!("rtsp://{credentials}{}/cam", self.server.address.unwrap()),
@@ -123,6 +123,7 @@ fn plan(url: &str, transport: Transport) -> Plan {
         transport,
         fingerprint: None,
         read_timeout: Duration::from_secs(10),
+        named: None,
     }
 }
 
@@ -226,7 +227,7 @@ async fn attempt(plan: Plan, rule: &str, path: &str, query: &str) -> Failure {
     let path = name(path);
     let wanted = path.clone();
     // A dynamic path exists for as long as somebody waits for it.
-    let _waiting = tokio::spawn(async move { waiting.describe(StdInstant::now(), &wanted, "").await.map(drop) });
+    let _waiting = tokio::spawn(async move { waiting.describe(StdInstant::now(), &wanted, "", None).await.map(drop) });
     let path = loop {
         match hub.path(&path) {
             Some(path) => break path,

@@ -55,6 +55,8 @@ pub struct Grants {
     pub credentials: bool,
     /// Send requests there: hosts, URL prefixes, address ranges.
     pub http: Vec<String>,
+    /// Name sources there, beside those with public addresses: hosts, address ranges.
+    pub sources: Arc<[String]>,
     /// Keep files below a directory.
     pub storage: Option<StorageGrant>,
     /// Act on streams and sessions.

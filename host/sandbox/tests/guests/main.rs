@@ -11,6 +11,7 @@ mod hostile;
 mod limits;
 mod load;
 mod manage;
+mod resolver;
 mod sinks;
 mod swap;
 mod transcoder;

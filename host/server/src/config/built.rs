@@ -129,8 +129,6 @@ const LIMITS: &[Feature] = &[loose(&[
 ])];
 
 const PLUGIN: &[Feature] = &[loose(&["instances", "run", "state"])];
-/// Nothing stands behind this: what a plugin asks for does not happen.
-const GRANTS: &[Feature] = &[loose(&["control"])];
 
 /// Keys that count each by itself.
 const fn loose(keys: &'static [&'static str]) -> Feature {
@@ -216,13 +214,7 @@ fn written(node: &Node) -> Vec<&str> {
 
 fn idle_plugin(node: &Node, conf: &Plugin) -> Vec<String> {
     let default = Plugin::default();
-    let mut names: Vec<String> = owned(idle(PLUGIN, &written(node), conf, &default));
-    let mut below = |key: &str, idle: &dyn Fn(&[&str]) -> Vec<String>| {
-        let keys = node.get(key).map(written).unwrap_or_default();
-        names.extend(idle(&keys).into_iter().map(|name| format!("{key}.{name}")));
-    };
-    below("grant", &|keys| owned(idle(GRANTS, keys, &conf.grant, &default.grant)));
-    names
+    owned(idle(PLUGIN, &written(node), conf, &default))
 }
 
 fn owned(names: Vec<&str>) -> Vec<String> {
@@ -282,20 +274,16 @@ fn covers(known: &str, key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{plugin, schema::Field},
-        *,
-    };
+    use super::{super::schema::Field, *};
     use std::{collections::BTreeSet, fs, path::Path};
 
     /// The tables with the fields that they are about.
-    fn tables() -> [(&'static [Feature], &'static [Field]); 5] {
+    fn tables() -> [(&'static [Feature], &'static [Field]); 4] {
         [
             (GLOBAL, Global::fields()),
             (PATH, PathConf::fields()),
             (LIMITS, Limits::fields()),
             (PLUGIN, Plugin::fields()),
-            (GRANTS, plugin::Grant::fields()),
         ]
     }
 

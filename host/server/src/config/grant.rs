@@ -110,6 +110,8 @@ settings! {
     pub struct Grant {
         /// Hosts or URL prefixes it may call.
         "http" => http: Hosts = Hosts::default(),
+        /// Hosts and addresses of sources it may name, beside those with public addresses.
+        "sources" => sources: Hosts = Hosts::default(),
         /// Its own small key-value store.
         "kv" => kv: KeyValues = KeyValues::No,
         /// The directory it may keep files below.
@@ -126,6 +128,7 @@ impl Grant {
     pub fn given(&self) -> Vec<&'static str> {
         let given = [
             ("http", !self.http.0.is_empty()),
+            ("sources", !self.sources.0.is_empty()),
             ("kv", self.kv != KeyValues::No),
             ("storage", !self.storage.0.directory.as_os_str().is_empty()),
             ("control", self.control != Control::No),

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use wasmtx_hub::{Limits, PathConfig, ReaderStart, Role, Rule, Rules};
+use wasmtx_hub::{Limits, PathConfig, ReaderStart, Resolver, Role, Rule, Rules};
 use wasmtx_sandbox::{Chains, Registry};
 
 use super::plugins::uses;
@@ -45,7 +45,10 @@ pub(crate) fn chains(
 pub(crate) fn rules(config: &Config, chains: &PathChains) -> anyhow::Result<Rules> {
     let rules = config.paths.entries().iter().map(|entry| {
         let mut path = path_config(&config.global, &entry.conf);
-        path.stages = chains.get(&entry.name).and_then(|chains| chains.filters.clone());
+        if let Some(chains) = chains.get(&entry.name) {
+            path.stages = chains.filters.clone();
+            path.resolver = chains.resolver.clone().map(|resolver| resolver as Arc<dyn Resolver>);
+        }
         Ok(Rule::new(&entry.name, Arc::new(path))?)
     });
     Ok(Rules::new(rules.collect::<anyhow::Result<_>>()?))

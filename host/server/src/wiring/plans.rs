@@ -6,7 +6,7 @@ use anyhow::Context;
 use wasmtx_endpoints::{
     hooks::Hook,
     keeper::{Hooks, Pair, PathPlan, Timing},
-    source::{Plan, Transport, Url},
+    source::{Manner, Plan, Transport, Url},
 };
 
 use crate::config::{Config, Global, PathConf, SourceKind, SourceTransport};
@@ -31,11 +31,15 @@ fn plan(global: &Global, conf: &PathConf) -> anyhow::Result<PathPlan> {
     let source = pulls.then(|| source(global, conf)).transpose()?;
     let by_source = source.is_some() && conf.source_on_demand;
     let by_command = !conf.run_on_demand.is_empty();
+    let source_timing = Timing {
+        start_timeout: conf.source_on_demand_start_timeout,
+        close_after: conf.source_on_demand_close_after,
+    };
+    let manner = Manner {
+        read_timeout: global.read_timeout,
+    };
     let on_demand = match (by_source, by_command) {
-        (true, _) => Some(Timing {
-            start_timeout: conf.source_on_demand_start_timeout,
-            close_after: conf.source_on_demand_close_after,
-        }),
+        (true, _) => Some(source_timing),
         (false, true) => Some(Timing {
             start_timeout: conf.run_on_demand_start_timeout,
             close_after: conf.run_on_demand_close_after,
@@ -60,6 +64,7 @@ fn plan(global: &Global, conf: &PathConf) -> anyhow::Result<PathPlan> {
     Ok(PathPlan {
         source,
         on_demand,
+        found: (manner, source_timing),
         hooks,
     })
 }
@@ -75,6 +80,7 @@ fn source(global: &Global, conf: &PathConf) -> anyhow::Result<Plan> {
         },
         fingerprint: conf.source_fingerprint.sha256(),
         read_timeout: global.read_timeout,
+        named: None,
     })
 }
 

@@ -40,6 +40,7 @@ fn grants(grant: &plugin::Grant) -> Grants {
     let storage = &grant.storage.0;
     let mut grants = Grants::default();
     grants.http.clone_from(&grant.http.0);
+    grants.sources = grant.sources.0.as_slice().into();
     grants.kv = match grant.kv {
         plugin::KeyValues::No => Kv::No,
         plugin::KeyValues::Yes => Kv::Memory,

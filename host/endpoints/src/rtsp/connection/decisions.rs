@@ -140,7 +140,8 @@ impl Driver {
         let query = ask.query.clone();
         let described = match self.allow(Action::Read, ask).await {
             Ok(path) => {
-                let described = self.shared.hub.describe(Instant::now(), &path, &query).await;
+                let asker = self.client.as_ref();
+                let described = self.shared.hub.describe(Instant::now(), &path, &query, asker).await;
                 described.map_err(|error| self.refuse_reading(&path, &error))
             }
             Err(answer) => Err(answer),
@@ -243,7 +244,8 @@ impl Driver {
                 Err(Answer::Reject(Status::NOT_FOUND))
             };
         }
-        let described = self.shared.hub.describe(Instant::now(), &path, &query).await;
+        let asker = self.client.as_ref();
+        let described = self.shared.hub.describe(Instant::now(), &path, &query, asker).await;
         let publication = described.map_err(|error| self.refuse_reading(&path, &error))?;
         if !has_media(&publication) {
             return Err(Answer::Reject(Status::NOT_FOUND));
