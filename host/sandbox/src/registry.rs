@@ -16,7 +16,7 @@ use serde_json::Value as Json;
 use wasmtx_hub::{Happened, Stages};
 
 use crate::{
-    Error,
+    Error, admission,
     aside::Aside,
     auth::{AuthChain, AuthSlot},
     bundled,
@@ -423,6 +423,14 @@ impl Inner {
             Source::Bundled(_) => None,
         };
         self.plugins.lock().values().filter_map(file).collect()
+    }
+
+    /// Whether these bytes are a component that might be run.
+    pub(crate) fn is_whole(&self, name: &str, bytes: &[u8]) -> bool {
+        let plugins = self.plugins.lock();
+        let limits = plugins.get(name).map(|entry| entry.spec.limits.clone());
+        drop(plugins);
+        limits.is_some_and(|limits| admission::check(bytes, &limits).is_ok())
     }
 
     /// Offers the content of a plugin's file. On any error the old version stays, and the reason is logged and shown.

@@ -1,7 +1,11 @@
 //! Notices changed plugin files. Directories are watched, because editors and deployments replace files.
+//!
+//! A file that was renamed to its name, or whose writer closed it, is looked at there and then: is it a whole component, it is
+//! offered. Anything else is given time to settle first, and only then complained about.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::OsString,
     fs,
     path::{Path, PathBuf},
     sync::{
@@ -13,7 +17,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::{
+    Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
+    event::{AccessKind, AccessMode, ModifyKind, RenameMode},
+};
+use parking_lot::Mutex;
 
 use crate::{
     Error, Registry,
@@ -24,6 +32,8 @@ use crate::{
 /// A file is read once it has not changed for so long. One that is still half-written then is refused like any other
 /// broken one, and read again when it changes.
 const SETTLED: Duration = Duration::from_millis(60);
+/// Names that are remembered as finished; of more at once, the rest settles like others.
+const FINISHED: usize = 1_024;
 /// Between two looks at the files.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -51,7 +61,18 @@ impl Registry {
         // One sign is enough for any number of changes: all files are looked at.
         let (wake, woken) = mpsc::sync_channel(1);
         let sign = wake.clone();
-        let watcher = notify::recommended_watcher(move |_: notify::Result<notify::Event>| {
+        let finished = Arc::new(Mutex::new(BTreeSet::new()));
+        let finishing = finished.clone();
+        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            if let Ok(event) = event
+                && finishes(event.kind)
+            {
+                let mut finishing = finishing.lock();
+                let names = event.paths.iter().filter_map(|path| path.file_name());
+                for name in names.take(FINISHED.saturating_sub(finishing.len())) {
+                    finishing.insert(name.to_owned());
+                }
+            }
             let _ = sign.try_send(());
         })
         .map_err(Error::Watch)?;
@@ -61,6 +82,7 @@ impl Registry {
             watcher,
             directories: BTreeSet::new(),
             seen: BTreeMap::new(),
+            finished,
             stop: stop.clone(),
         };
         files.watch_directories();
@@ -79,6 +101,15 @@ impl Watch {
     }
 }
 
+/// Whether nobody writes to a file any more after such an event.
+fn finishes(kind: EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+            | EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both))
+    )
+}
+
 /// What tells a changed file from an unchanged one without reading it.
 type Stamp = (u64, Option<SystemTime>);
 
@@ -88,12 +119,15 @@ struct Files {
     directories: BTreeSet<PathBuf>,
     /// By plugin and file: what was read last.
     seen: BTreeMap<(String, PathBuf), (Stamp, Digest)>,
+    /// Names of files, plugins or not, that somebody finished writing since the last look.
+    finished: Arc<Mutex<BTreeSet<OsString>>>,
     stop: Arc<AtomicBool>,
 }
 
 impl Files {
     fn run(mut self, woken: &mpsc::Receiver<()>) {
         while woken.recv().is_ok() {
+            self.take_finished();
             // Something in these directories may change all the time; looking at the files a hundred times a second is enough.
             thread::sleep(PAUSE);
             self.watch_directories();
@@ -111,6 +145,27 @@ impl Files {
                         self.read(&name, file, before);
                     }
                 }
+            }
+        }
+    }
+
+    /// Offers what is whole of the files that somebody finished; what is not may yet become it.
+    fn take_finished(&mut self) {
+        let finished = std::mem::take(&mut *self.finished.lock());
+        if finished.is_empty() {
+            return;
+        }
+        let is_finished = |file: &Path| file.file_name().is_some_and(|name| finished.contains(name));
+        for (name, file, stamp) in self.changed() {
+            if !is_finished(&file) || self.stop.load(Relaxed) {
+                continue;
+            }
+            let Some(registry) = self.registry.upgrade() else {
+                return;
+            };
+            if read_file(&file).is_ok_and(|bytes| registry.is_whole(&name, &bytes)) {
+                drop(registry);
+                self.read(&name, file, stamp);
             }
         }
     }
