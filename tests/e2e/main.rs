@@ -24,6 +24,7 @@ mod plugins;
 mod pull;
 mod resolver;
 mod sessions;
+mod sources;
 mod tokens;
 mod vanishing;
 mod window;

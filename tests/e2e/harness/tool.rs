@@ -78,6 +78,7 @@ fn missing(program: &str, error: &io::Error) -> ! {
     let line = match program {
         "ffmpeg" | "ffprobe" => "apt-get install -y ffmpeg",
         "openssl" => "apt-get install -y openssl",
+        "docker-registry" => "apt-get install -y docker-registry",
         _ => {
             "apt-get install -y gstreamer1.0-tools gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-rtsp"
         }
