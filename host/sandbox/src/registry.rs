@@ -407,6 +407,9 @@ impl Inner {
             new = version.short(),
             "plugin has a new version"
         );
+        plugin.common.note("", "plugin-changed", || {
+            serde_json::json!({ "from": old.short(), "to": version.short() }).to_string()
+        });
         plugin.replace(version);
         self.aside.changed();
         Ok(())
@@ -442,6 +445,9 @@ impl Inner {
         };
         if let Err(error) = self.replace(&plugin, &spec, bytes) {
             tracing::warn!(plugin = name, %error, "the changed file is not used: the old version runs on");
+            plugin.common.note("", "plugin-refused", || {
+                serde_json::json!({ "error": error.to_string() }).to_string()
+            });
             *plugin.error.lock() = Some(error.to_string());
         }
     }

@@ -152,12 +152,11 @@ impl Entry {
                     calls: self.place.counts.calls.load(Relaxed).saturating_add(PROBATION_CALLS),
                 });
                 self.install(made.guest, made.opened);
-                tracing::info!(
-                    plugin = self.name(),
-                    path = self.place.path(),
-                    version = self.version.short(),
-                    "plugin swapped"
-                );
+                let (path, version) = (self.place.path(), self.version.short());
+                tracing::info!(plugin = self.name(), path, version, "plugin swapped");
+                self.slot.plugin.common.note(path, "plugin-swapped", || {
+                    serde_json::json!({ "path": path, "version": version }).to_string()
+                });
             }
             Err(refused) => {
                 self.keep(&format!("it does not take the state of the old one over: {refused}"));

@@ -85,6 +85,11 @@ impl<E: Exports> Pool<E> {
         call: impl Call<E, T>,
     ) -> Result<T, Failure> {
         let Question { path, call: name, .. } = question;
+        if !question.version.enabled {
+            // As the operator wants it: nothing to count or to tell.
+            self.group.place.counts.set(Condition::Disabled);
+            return Err(Failure::other("it is switched off"));
+        }
         let begun = Instant::now();
         let answer = self.answer(question, call).await;
         let counts = &self.group.place.counts;
@@ -102,10 +107,6 @@ impl<E: Exports> Pool<E> {
         call: impl Call<E, T>,
     ) -> Result<T, Failure> {
         let counts = &self.group.place.counts;
-        if !question.version.enabled {
-            counts.set(Condition::Disabled);
-            return Err(Failure::other("it is switched off"));
-        }
         if self.rest.lock().until(Instant::now()).is_some() {
             counts.set(Condition::Restarting);
             return Err(Failure::other("it failed too often and rests"));

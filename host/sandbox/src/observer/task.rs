@@ -19,7 +19,7 @@ use crate::{
     fiber::{Budget, Group, Guest},
     host::State,
     instance::Restored,
-    metrics::count,
+    metrics::{Condition, count},
     policy::Rest,
     version::Version,
 };
@@ -62,6 +62,7 @@ impl Task {
         loop {
             let wake = match &self.guest {
                 Some(running) => running.guest.tick_due(),
+                None if self.sleeps() => None,
                 None => self.rest.until(Instant::now()).or_else(|| Some(Instant::now())),
             };
             tokio::select! {
@@ -83,7 +84,7 @@ impl Task {
     async fn tell(&mut self, Told { happened, lost }: Told) {
         while self.guest.is_none() {
             self.begin().await;
-            if self.guest.is_none() && self.queue.is_closed() {
+            if self.guest.is_none() && (self.sleeps() || self.queue.is_closed()) {
                 return count(&self.group.place.counts.bypassed);
             }
         }
@@ -105,8 +106,11 @@ impl Task {
                 told
             })
         });
+        let begun = Instant::now();
         let called = called.await;
-        count(&self.group.place.counts.calls);
+        let counts = &self.group.place.counts;
+        counts.times.observe(begun.elapsed());
+        count(&counts.calls);
         if let Err(failure) = called {
             // It is told what comes next, never this again.
             let path = happened.event.path().map_or("", PathName::as_str);
@@ -123,7 +127,12 @@ impl Task {
         }
     }
 
-    /// Makes an instance, once the rest is over or there is another version.
+    /// Whether the plugin is switched off.
+    fn sleeps(&self) -> bool {
+        !self.group.plugin.version.load().enabled
+    }
+
+    /// Makes an instance, once the rest is over or there is another version; none while the plugin is switched off.
     async fn begin(&mut self) {
         if let Some(until) = self.rest.until(Instant::now()) {
             tokio::select! {
@@ -131,12 +140,15 @@ impl Task {
                 _ = self.versions.changed() => self.rest.reset(),
             }
         }
+        if self.sleeps() {
+            return;
+        }
         match self.make().await {
             Ok(running) => {
                 if std::mem::take(&mut self.broken) {
                     count(&self.group.place.counts.restarts);
                 }
-                self.guest = Some(running);
+                self.runs(running);
             }
             Err(refused) => self.failed(&refused.into_failure(), "", "start"),
         }
@@ -153,6 +165,10 @@ impl Task {
     /// There is a new version: it takes over with the state of the old one, or the old one stays and the reason is shown.
     async fn swap(&mut self) {
         self.rest.reset();
+        if self.sleeps() {
+            self.guest = None;
+            return self.group.place.counts.set(Condition::Disabled);
+        }
         let Some(mut old) = self.guest.take() else {
             return self.begin().await;
         };
@@ -173,7 +189,12 @@ impl Task {
             },
         }
         count(&self.group.place.counts.swaps);
-        self.guest = Some(new);
+        self.runs(new);
+    }
+
+    fn runs(&mut self, running: Running) {
+        self.guest = Some(running);
+        self.group.place.counts.set(Condition::Running);
     }
 
     fn keep(&mut self, old: Running, reason: &Refused) {
@@ -187,6 +208,7 @@ impl Task {
         self.group.report(failure, path, call);
         self.guest = None;
         self.broken = true;
+        self.group.place.counts.set(Condition::Restarting);
         let now = Instant::now();
         self.rest.failed(now, now.elapsed().subsec_nanos());
     }

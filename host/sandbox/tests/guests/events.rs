@@ -218,6 +218,7 @@ async fn a_new_version_takes_the_count_over() {
     registry.tell(&Arc::new(offline("cam1")), Some(&observers));
     assert_eq!(noted(&mut feed).await.1, r#"{"count":1,"mark":1}"#);
     registry.apply(vec![tally(2)]).unwrap();
+    assert_eq!(noted(&mut feed).await.0, "plugin-changed");
     let swapped = async {
         while usage(&registry, "tally").swaps == 0 {
             tokio::task::yield_now().await;
@@ -252,4 +253,18 @@ async fn what_is_in_the_queue_is_told_even_when_no_path_uses_the_plugin_any_more
     for count in 1..=10 {
         assert_eq!(noted(&mut feed).await.1, format!(r#"{{"count":{count},"mark":0}}"#));
     }
+}
+
+#[tokio::test]
+async fn a_plugin_that_is_switched_off_misses_what_happens_until_it_is_on_again() {
+    let (services, _backend, mut feed) = surroundings();
+    let registry = registry_in(services, vec![plugin("tally", json!({ "mark": 1 }))]);
+    let observers = chains(&registry, &["tally"]).events.unwrap();
+    registry.enable("tally", false).unwrap();
+    registry.tell(&Arc::new(offline("cam1")), Some(&observers));
+    registry.told().await;
+    assert_eq!((calls(&registry, "tally"), usage(&registry, "tally").bypassed), (0, 1));
+    registry.enable("tally", true).unwrap();
+    registry.tell(&Arc::new(offline("cam1")), Some(&observers));
+    assert_eq!(noted(&mut feed).await.1, r#"{"count":1,"mark":1}"#);
 }

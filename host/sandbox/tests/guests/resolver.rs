@@ -98,3 +98,15 @@ async fn one_that_waits_for_a_service_delays_only_its_asker() {
     unanswered.answer(404, "");
     assert_eq!(slow.await.unwrap(), Answer::Nothing);
 }
+
+#[tokio::test]
+async fn a_plugin_that_is_switched_off_knows_nothing_and_that_is_no_failure() {
+    let registry = registry(vec![modes(json!({ "mode": "source", "to": "rtsp://there/x" }))]);
+    let resolvers = chains(&registry, &["resolver-modes"]).resolver.unwrap();
+    registry.enable("resolver-modes", false).unwrap();
+    assert_eq!(resolve(&resolvers, "cam1").await, Answer::Nothing);
+    let usage = usage(&registry, "resolver-modes");
+    assert_eq!((usage.calls, usage.other), (0, 0));
+    registry.enable("resolver-modes", true).unwrap();
+    assert!(url(&resolve(&resolvers, "cam1").await).is_some());
+}
