@@ -1,6 +1,6 @@
 //! Plugins that come from elsewhere: a real OCI registry, pushed to by a client, pulled from by the server.
 
-use std::{collections::BTreeMap, process::Command};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 use oci_client::{
     Client, Reference,
@@ -81,6 +81,8 @@ struct Place {
     state: Folder,
     lock: String,
     entry: String,
+    /// A file with the authorities that count; without it the system's do.
+    authorities: Option<String>,
 }
 
 impl Place {
@@ -89,6 +91,16 @@ impl Place {
             state: Folder::new(),
             lock: String::new(),
             entry: entry.to_owned(),
+            authorities: None,
+        }
+    }
+
+    /// Another machine with the same configuration and lock.
+    fn elsewhere(&self) -> Place {
+        Place {
+            lock: self.lock.clone(),
+            authorities: self.authorities.clone(),
+            ..Place::new(&self.entry)
         }
     }
 
@@ -107,11 +119,10 @@ impl Place {
         folder
     }
 
-    fn environment(&self) -> [(&str, &str); 1] {
-        [(
-            "MTX_STATEDIRECTORY",
-            self.state.path().to_str().expect("a path that is text"),
-        )]
+    fn environment(&self) -> Vec<(&str, &str)> {
+        let state = ("MTX_STATEDIRECTORY", text(self.state.path()));
+        let authorities = self.authorities.as_deref().map(|file| ("SSL_CERT_FILE", file));
+        [state].into_iter().chain(authorities).collect()
     }
 
     fn start(&self) -> Server {
@@ -138,8 +149,22 @@ impl Place {
     }
 }
 
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path that is text")
+}
+
+fn openssl(folder: &Folder, arguments: &[&str]) {
+    let mut command = Command::new("openssl");
+    let output = command
+        .args(arguments)
+        .current_dir(folder.path())
+        .output()
+        .expect("openssl starts");
+    assert!(output.status.success(), "{output:?}");
+}
+
 fn component() -> Vec<u8> {
-    std::fs::read(plugin("keyframes-only")).expect("a component")
+    fs::read(plugin("keyframes-only")).expect("a component")
 }
 
 /// The same with a custom section at its end: another component.
@@ -173,22 +198,13 @@ fn a_plugin_of_a_registry_is_locked_pulled_and_kept() {
     // What the tag says now is something else; what is loaded is not.
     registry.push(&other_component(), "1.0", &[]);
     assert_eq!(loaded(&place.start()), version);
-    let elsewhere = Place {
-        state: Folder::new(),
-        lock: place.lock.clone(),
-        entry: place.entry.clone(),
-    };
+    let elsewhere = place.elsewhere();
     assert_eq!(loaded(&elsewhere.start()), version);
 
     // Without a registry.
     drop(registry.running);
     assert_eq!(loaded(&place.start()), version);
-    let mut nowhere = Place {
-        state: Folder::new(),
-        lock: place.lock.clone(),
-        entry: place.entry.clone(),
-    };
-    nowhere.refused(&[], "plugins.first.file: ");
+    place.elsewhere().refused(&[], "plugins.first.file: ");
 }
 
 #[test]
@@ -235,36 +251,31 @@ fn a_reload_that_cannot_have_its_plugin_changes_nothing() {
 #[test]
 fn a_signature_that_is_asked_for_has_to_be_there() {
     let folder = Folder::new();
-    let component_file = folder.write("first.wasm", component());
-    let [private, public, signature] = ["key.pem", "key.der", "first.sig"].map(|name| folder.file(name));
-    let openssl = |arguments: &[&str]| {
-        let output = Command::new("openssl")
-            .args(arguments)
-            .output()
-            .expect("openssl starts");
-        assert!(output.status.success(), "{output:?}");
-    };
-    let text = |path: &std::path::Path| path.to_str().expect("a path that is text").to_owned();
-    let (key, input, out) = (text(&private), text(&component_file), text(&signature));
-    openssl(&["genpkey", "-algorithm", "ed25519", "-out", &key]);
-    openssl(&[
-        "pkey",
+    folder.write("first.wasm", component());
+    openssl(&folder, &["genpkey", "-algorithm", "ed25519", "-out", "key.pem"]);
+    openssl(
+        &folder,
+        &[
+            "pkey", "-in", "key.pem", "-pubout", "-outform", "DER", "-out", "key.der",
+        ],
+    );
+    let sign = [
+        "pkeyutl",
+        "-sign",
+        "-inkey",
+        "key.pem",
+        "-rawin",
         "-in",
-        &key,
-        "-pubout",
-        "-outform",
-        "DER",
+        "first.wasm",
         "-out",
-        &text(&public),
-    ]);
-    openssl(&[
-        "pkeyutl", "-sign", "-inkey", &key, "-rawin", "-in", &input, "-out", &out,
-    ]);
+        "first.sig",
+    ];
+    openssl(&folder, &sign);
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     // The key is the last 32 bytes of its DER form (RFC 8410).
-    let public = std::fs::read(public).expect("a key");
+    let public = fs::read(folder.file("key.der")).expect("a key");
     let public = hex(&public[public.len() - 32..]);
-    let signature = hex(&std::fs::read(signature).expect("a signature"));
+    let signature = hex(&fs::read(folder.file("first.sig")).expect("a signature"));
 
     let registry = Registry::start();
     let plain = registry.push(&component(), "plain", &[]);
@@ -278,4 +289,58 @@ fn a_signature_that_is_asked_for_has_to_be_there() {
     // A copy that is here already does not count without a signature.
     place.entry = entry("plain", &plain);
     place.refused(&[], "it is not signed");
+}
+
+#[test]
+fn a_plugin_behind_https_needs_an_authority_that_counts() {
+    let folder = Folder::new();
+    folder.write("first.wasm", component());
+    let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+    let request = |more: &[&str]| openssl(&folder, &[&["req"], &key[..], more].concat());
+    request(&["-x509", "-keyout", "ca.key", "-out", "ca.crt", "-subj", "/CN=authority"]);
+    let name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
+    request(&[&["-keyout", "key", "-out", "csr"], &name[..]].concat());
+    let issue = [
+        "x509",
+        "-req",
+        "-in",
+        "csr",
+        "-CA",
+        "ca.crt",
+        "-CAkey",
+        "ca.key",
+        "-CAcreateserial",
+    ];
+    openssl(
+        &folder,
+        &[&issue[..], &["-copy_extensions", "copy", "-out", "crt"]].concat(),
+    );
+
+    // Serves the files of its own folder.
+    let site = |name: &str| text(&folder.file(name)).to_owned();
+    let serving = [
+        "s_server",
+        "-accept",
+        "127.0.0.1:0",
+        "-WWW",
+        "-cert",
+        &site("crt"),
+        "-key",
+        &site("key"),
+    ];
+    let server = Tool::start("openssl", serving);
+    fs::copy(folder.file("first.wasm"), server.file("first.wasm")).expect("a copy");
+    let port = until("openssl listens", || {
+        let said = server.said();
+        let (_, rest) = said.split_once("ACCEPT 127.0.0.1:")?;
+        rest.split_once('\n').map(|(port, _)| port.to_owned())
+    });
+    let mut place = Place::new(&format!("file: https://localhost:{port}/first.wasm"));
+    place.refused(&["plugin", "lock"], "TLS");
+    place.authorities = Some(site("ca.crt"));
+    let (well, said) = place.run(&["plugin", "lock"]);
+    assert!(well, "{said}");
+    let version = loaded(&place.elsewhere().start());
+    drop(server);
+    assert_eq!(loaded(&place.start()), version);
 }
