@@ -70,6 +70,8 @@ pub struct PluginSpec {
     pub on_error: OnError,
     /// Whether a new version may change the tracks of running streams.
     pub allow_track_change: bool,
+    /// Whether a new version that cannot read the state of the old one is refused, instead of beginning afresh.
+    pub keep_state: bool,
 }
 
 impl PluginSpec {
@@ -84,6 +86,7 @@ impl PluginSpec {
             limits: Limits::default(),
             on_error: OnError::default(),
             allow_track_change: false,
+            keep_state: false,
         }
     }
 }
@@ -384,6 +387,7 @@ impl Inner {
             limits: spec.limits.clone(),
             on_error: spec.on_error,
             allow_track_change: spec.allow_track_change,
+            keep_state: spec.keep_state,
             enabled: true,
         })
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::{
     cache::hex,
     component::Code,
+    failure::{Failure, Refused},
     host::{Grants, Outside},
     limits::Limits,
     policy::OnError,
@@ -23,11 +24,26 @@ pub(crate) struct Version {
     pub(crate) limits: Limits,
     pub(crate) on_error: OnError,
     pub(crate) allow_track_change: bool,
+    /// Whether it may only take over with the state of the version before.
+    pub(crate) keep_state: bool,
     /// False: somebody switched the plugin off, and no instance is made.
     pub(crate) enabled: bool,
 }
 
 impl Version {
+    /// Agrees that an instance which cannot read the old state begins without it.
+    ///
+    /// # Errors
+    /// The plugin's entry says `state: keep`.
+    pub(crate) fn begin_afresh(&self) -> Result<(), Refused> {
+        if self.keep_state {
+            return Err(
+                Failure::other("it cannot read the state of the old one, and the entry says `state: keep`").into(),
+            );
+        }
+        Ok(())
+    }
+
     /// Enough of the component's digest to tell versions apart.
     pub(crate) fn short(&self) -> String {
         hex(&self.code.digest[..6])

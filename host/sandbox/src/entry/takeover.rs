@@ -132,7 +132,7 @@ impl Entry {
             self.version = made.version;
             return self.install(made.guest, made.opened);
         };
-        match self.hand_over(&mut old, &mut made.guest) {
+        match self.hand_over(&mut old, &mut made) {
             Ok(handed) => {
                 if handed.alive
                     && let Err(failure) = old.close(CloseReason::Reload)
@@ -166,7 +166,7 @@ impl Entry {
     }
 
     /// State from the old instance to the new.
-    fn hand_over(&self, old: &mut Guest, new: &mut Guest) -> Result<Handed, Refused> {
+    fn hand_over(&self, old: &mut Guest, made: &mut Made) -> Result<Handed, Refused> {
         let snapshot = match old.save() {
             Ok(snapshot) => snapshot,
             Err(failure) => {
@@ -178,8 +178,9 @@ impl Entry {
             }
         };
         if let Some(snapshot) = &snapshot
-            && new.restore(snapshot)? == Restored::Fresh
+            && made.guest.restore(snapshot)? == Restored::Fresh
         {
+            made.version.begin_afresh()?;
             tracing::info!(
                 plugin = self.name(),
                 path = self.place.path(),

@@ -182,6 +182,9 @@ impl Task {
             Ok(Some(snapshot)) => match new.guest.restore(&snapshot, WALL).await {
                 Ok(Restored::Whole) => {}
                 Ok(Restored::Fresh) => {
+                    if let Err(refused) = new.version.begin_afresh() {
+                        return self.keep(old, &refused);
+                    }
                     let plugin = self.group.plugin.name();
                     tracing::info!(plugin, "the new version of a plugin begins with a fresh state");
                 }

@@ -165,6 +165,7 @@ impl Task {
         if let Some(snapshot) = &snapshot
             && made.guest.restore(snapshot, wall).await? == Restored::Fresh
         {
+            made.version.begin_afresh()?;
             let (plugin, path) = (self.slot.plugin.name(), self.group.place.path());
             tracing::info!(plugin, path, "the new version of a plugin begins with a fresh state");
         }

@@ -65,6 +65,30 @@ fn a_version_that_cannot_read_the_old_state_begins_afresh() {
 }
 
 #[test]
+fn where_state_must_be_kept_a_version_that_cannot_read_it_does_not_take_over() {
+    let keeping = |config| PluginSpec {
+        keep_state: true,
+        ..marker(config)
+    };
+    let registry = registry(vec![keeping(json!({ "mark": 1 }))]);
+    let mut stream = Stream::open(&chains(&registry, &["marker"]));
+    until_marked(&mut stream, 1);
+    registry
+        .apply(vec![keeping(json!({ "mark": 2, "schema": 2 }))])
+        .unwrap();
+    eventually("the reason is shown", || {
+        let (_, out) = stream.step();
+        assert_eq!(mark(&out[0]).0, 1);
+        registry.status()[0]
+            .error
+            .as_ref()
+            .is_some_and(|error| error.contains("state: keep"))
+    });
+    registry.apply(vec![keeping(json!({ "mark": 3 }))]).unwrap();
+    assert!(until_marked(&mut stream, 3).pop().unwrap().1 > 1, "the count went on");
+}
+
+#[test]
 fn uses_with_a_configuration_of_their_own_keep_it() {
     let registry = registry(vec![marker(json!({ "mark": 1 }))]);
     let own = registry

@@ -84,7 +84,7 @@ pub fn router(view: Arc<View>, gate: Arc<dyn Gate>) -> Router {
         .route("/plugins/reload/{name}", post(plugins::reload))
         .route(
             "/plugins/push/{name}",
-            post(plugins::push).layer(DefaultBodyLimit::max(plugins::COMPONENT)),
+            post(plugins::push).layer(DefaultBodyLimit::max(COMPONENT)),
         )
         .route("/plugins/enable/{name}", post(plugins::enable))
         .route("/plugins/disable/{name}", post(plugins::disable))

@@ -128,7 +128,7 @@ const LIMITS: &[Feature] = &[loose(&[
     "pluginFile",
 ])];
 
-const PLUGIN: &[Feature] = &[loose(&["instances", "run", "state"])];
+const PLUGIN: &[Feature] = &[loose(&["instances", "run"])];
 
 /// Keys that count each by itself.
 const fn loose(keys: &'static [&'static str]) -> Feature {

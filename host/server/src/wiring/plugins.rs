@@ -32,6 +32,7 @@ fn spec(name: &str, plugin: &plugin::Plugin, fetched: Option<&Fetched>) -> Plugi
         limits: limits(&plugin.limits),
         on_error: on_error(&plugin.on_error.0),
         allow_track_change: plugin.allow_track_change,
+        keep_state: plugin.state == plugin::State::Keep,
         ..PluginSpec::new(name, source)
     }
 }
