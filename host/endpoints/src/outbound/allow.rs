@@ -17,8 +17,8 @@ pub const ENTRIES: usize = 256;
 const LOCALHOST: &str = "localhost";
 /// In front of a name: every host below it.
 const BELOW: &str = "*.";
-/// Ways to write a separator or a dot inside a path that some servers decode before they look at it.
-const VEILED: &[&str] = &["%2f", "%5c", "%2e"];
+/// Ways to write a separator or a step up inside a path that some servers understand after they have looked at it.
+const VEILED: &[&str] = &["%2f", "%5c", "%2e", "..;"];
 
 /// What one plugin may reach. Without entries, nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -300,6 +300,8 @@ fn is_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use rand::{Rng, SeedableRng};
+
     use super::*;
 
     fn allow(entries: &[&str]) -> Allow {
@@ -389,6 +391,7 @@ mod tests {
                 "https://users.example.com/api/../admin",
                 "https://users.example.com/api/%2e%2e/admin",
                 "https://users.example.com/api/..%2fadmin",
+                "https://users.example.com/api/..;/admin",
                 "https://users.example.com/api/..%5Cadmin",
                 r"https://users.example.com/api\..\admin",
                 "https://users.example.com:8443/api",
@@ -501,5 +504,53 @@ mod tests {
         }
         let many = vec!["a.example"; ENTRIES + 1];
         assert_eq!(Allow::parse(&many).unwrap_err().index, ENTRIES);
+    }
+
+    /// URLs changed at random: whatever is still let through leads where the list says.
+    #[test]
+    fn no_spelling_of_a_url_leads_elsewhere() {
+        let allow = allow(&["https://users.example.com/api/"]);
+        let mut random = rand::rngs::StdRng::seed_from_u64(17);
+        let pieces = [
+            "/",
+            "\\",
+            "..",
+            ".",
+            "%2e",
+            "%2f",
+            "%5c",
+            "@",
+            ":",
+            "#",
+            "?",
+            ";",
+            "\t",
+            "\n",
+            " ",
+            "evil.net",
+            "127.0.0.1",
+            "//",
+            "é",
+            "\u{ff0e}",
+        ];
+        let mut admitted = 0;
+        for _ in 0..20_000 {
+            let mut url: Vec<char> = "https://users.example.com/api/v1/x".chars().collect();
+            for _ in 0..random.random_range(1..4) {
+                let at = random.random_range(0..=url.len());
+                let end = (at + random.random_range(0..3)).min(url.len());
+                url.splice(at..end, pieces[random.random_range(0..pieces.len())].chars());
+            }
+            let Ok(url) = url.iter().collect::<String>().parse::<Url>() else {
+                continue;
+            };
+            if allow.admits(&url) {
+                admitted += 1;
+                let good = url.host_str() == Some("users.example.com") && url.path().starts_with("/api/");
+                let steps_up = url.path().split(['/', '\\', ';']).any(|step| step == "..");
+                assert!(good && url.port().is_none() && !steps_up, "{url}");
+            }
+        }
+        assert!(admitted > 1_000, "the test tests something: {admitted}");
     }
 }

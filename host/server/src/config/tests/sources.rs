@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::plugin::{Location, Lock};
 use std::{fs, path::PathBuf};
+use wasmtx_endpoints::fetch::Digest;
 
 const ONE: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
 const TWO: &str = "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752";
@@ -211,8 +212,8 @@ fn a_lock_that_says_something_else_is_not_overruled() {
 
 #[test]
 fn a_lock_is_read_as_it_was_written() {
-    let digest = wasmtx_endpoints::fetch::Digest::of(b"component");
-    let found = wasmtx_endpoints::fetch::Fetched {
+    let digest = Digest::of(b"component");
+    let found = Fetched {
         origin: format!("oci://r.example/a:1@sha256:{ONE}").parse().unwrap(),
         sha256: digest,
         file: PathBuf::new(),
