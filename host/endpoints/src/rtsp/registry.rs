@@ -211,10 +211,14 @@ impl Registry {
         sessions
     }
 
+    /// The session with this id, of either server.
+    pub fn session(&self, id: Uuid) -> Option<Arc<Session>> {
+        self.0.sessions.read().get(&id).cloned()
+    }
+
     /// Ends a session, whether it reads or publishes; `false` when there is none with this id. `why` goes to the log.
     pub fn kick(&self, id: Uuid, why: &str) -> bool {
-        let session = self.0.sessions.read().get(&id).cloned();
-        session.is_some_and(|session| {
+        self.session(id).is_some_and(|session| {
             let why = why.chars().filter(|c| !c.is_control()).take(MAX_REASON).collect();
             // The first reason stands.
             let _ = session.orders.kicked.set(why);

@@ -115,9 +115,8 @@ pub(super) async fn one(State(view): Shared, Path((kind, id)): Path<(String, Str
 
 fn session(view: &View, kind: Kind, id: Uuid) -> Option<Arc<Session>> {
     view.rtsp
-        .sessions(kind.encrypted)
-        .into_iter()
-        .find(|session| session.id == id)
+        .session(id)
+        .filter(|session| session.encrypted == kind.encrypted)
 }
 
 pub(super) async fn kick(State(view): Shared, Path((kind, id)): Path<(String, String)>) -> Result<Response, Error> {

@@ -37,8 +37,7 @@ impl Control for Streams {
 
     fn kick(&self, caller: &Caller, session: &str, reason: &str) {
         let Ok(id) = session.parse::<Uuid>() else { return };
-        let mut sessions = [false, true].into_iter().flat_map(|tls| self.sessions.sessions(tls));
-        let Some(session) = sessions.find(|session| session.id == id) else {
+        let Some(session) = self.sessions.session(id) else {
             return;
         };
         let path = PathName::new(&session.details.lock().path);
