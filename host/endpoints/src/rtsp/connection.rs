@@ -33,6 +33,8 @@ pub(super) use end::End;
 use permission::Permission;
 use waits::{answered, news, notice, over, passed, receive, stopping};
 
+/// For the last answer to reach the peer: it should, but not at any price.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Time between two receiver reports of a media.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 
@@ -113,23 +115,28 @@ pub(super) async fn serve(
 }
 
 impl Driver {
-    async fn run(&mut self, stream: &mut Stream, mut stop: watch::Receiver<bool>) -> End {
+    async fn run(&mut self, stream: &mut Stream, stop: watch::Receiver<bool>) -> End {
+        let mut outgoing = Outgoing::default();
+        let end = self.serve(stream, &mut outgoing, stop).await;
+        if end.leaves_time() {
+            let _ = tokio::time::timeout(LAST_WORDS, self.say_goodbye(stream, &mut outgoing, end.reason())).await;
+        }
+        end
+    }
+
+    /// The loop: says, hears and waits until something ends it.
+    async fn serve(&mut self, stream: &mut Stream, outgoing: &mut Outgoing, mut stop: watch::Receiver<bool>) -> End {
         let orders = self.orders.clone();
         let bell = orders.bell().notified();
         tokio::pin!(bell);
         let timer = tokio::time::sleep_until(Instant::now().into());
         tokio::pin!(timer);
         let mut input = BytesMut::new();
-        let mut outgoing = Outgoing::default();
         let mut stalled_since = None;
         loop {
-            let machine_deadline = match self.drain_machine(stream, &mut input, &mut outgoing).await {
+            let machine_deadline = match self.drain_machine(stream, &mut input, outgoing).await {
                 Ok(deadline) => deadline,
-                Err(end) => {
-                    // The last answer should still reach the peer, but not at any price.
-                    let _ = tokio::time::timeout(Duration::from_secs(1), stream.finish(&mut outgoing)).await;
-                    return end;
-                }
+                Err(end) => return end,
             };
             let now = Instant::now();
             // Not left to the end of the wait: a publisher that always has something to say would never get there.
@@ -141,23 +148,23 @@ impl Driver {
                     crew.answer(outgoing.take());
                 }
             } else {
-                self.join_crew(stream, &mut outgoing);
+                self.join_crew(stream, outgoing);
             }
             let mut ended = None;
             if outgoing.is_empty()
                 && let (Some(playing), Some(session)) =
                     (self.playing.as_mut().filter(|playing| playing.is_due()), &self.session)
             {
-                match playing.fill(now, &self.ways, &mut outgoing, &session.traffic).await {
+                match playing.fill(now, &self.ways, outgoing, &session.traffic).await {
                     Ok(reason) => ended = reason,
                     Err(error) => return End::Socket(error),
                 }
             }
-            if let Err(error) = self.report(now, &mut outgoing).await {
+            if let Err(error) = self.report(now, outgoing).await {
                 return End::Socket(error);
             }
             if !outgoing.is_empty() {
-                match stream.write_now(&mut outgoing).await {
+                match stream.write_now(outgoing).await {
                     Ok(0) => stalled_since = stalled_since.or(Some(now)),
                     Ok(written) => {
                         self.conn.outbound_bytes.add(written as u64);
@@ -167,7 +174,6 @@ impl Driver {
                 }
             }
             if let Some(reason) = ended {
-                let _ = tokio::time::timeout(Duration::from_secs(1), stream.finish(&mut outgoing)).await;
                 return End::Stream(reason);
             }
             if stalled_since.is_some_and(|since| now.duration_since(since) >= self.shared.write_timeout) {
@@ -196,7 +202,7 @@ impl Driver {
                         return end;
                     }
                 }
-                io = stream.ready(&mut input, may_ask, media, &mut outgoing) => match io {
+                io = stream.ready(&mut input, may_ask, media, outgoing) => match io {
                     Ok(Io::Read(0)) => return End::Hangup,
                     Ok(Io::Read(len)) => {
                         self.conn.inbound_bytes.add(len as u64);
@@ -222,7 +228,6 @@ impl Driver {
                     };
                     stream.give_back(half);
                     if let Some(reason) = end {
-                        let _ = tokio::time::timeout(Duration::from_secs(1), stream.finish(&mut outgoing)).await;
                         return End::Stream(reason);
                     }
                 }
@@ -249,6 +254,17 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// Writes what was said already, and closes.
+    async fn say_goodbye(
+        &mut self,
+        stream: &mut Stream,
+        outgoing: &mut Outgoing,
+        reason: CloseReason,
+    ) -> Result<(), End> {
+        self.leave_crew(stream, reason).await?;
+        stream.finish(outgoing).await.map_err(End::Socket)
     }
 
     /// Does what others say: the operator, a plugin, the gate.
@@ -320,7 +336,7 @@ impl Driver {
                 Output::Send(bytes) => outgoing.push_answer(bytes),
                 Output::Event(event) => {
                     if matches!(event, Event::Paused | Event::Ended | Event::Play { .. }) {
-                        self.leave_crew(stream).await?;
+                        self.leave_crew(stream, CloseReason::Ended).await?;
                     }
                     if event.is_question() {
                         self.decide(event, stream, input).await?;
@@ -354,9 +370,9 @@ impl Driver {
     }
 
     /// Takes the writing half back, once the crew has written what it had begun.
-    async fn leave_crew(&mut self, stream: &mut Stream) -> Result<(), End> {
+    async fn leave_crew(&mut self, stream: &mut Stream, reason: CloseReason) -> Result<(), End> {
         let Some(crew) = self.crew.take() else { return Ok(()) };
-        match crew.leave().await {
+        match crew.leave(reason).await {
             Over::Left(half) | Over::Ended(half, _) => {
                 stream.give_back(half);
                 Ok(())

@@ -49,8 +49,8 @@ enum Order {
     Join(Box<Member>),
     /// An answer to be written between two packets.
     Answer(u64, Outgoing),
-    /// Give the half back when what was begun is written.
-    Leave(u64),
+    /// Give the half back when what was begun is written; the reader goes for this reason.
+    Leave(u64, CloseReason),
     /// The reader is gone, for this reason.
     Forget(u64, CloseReason),
 }
@@ -122,7 +122,7 @@ impl Crews {
             told,
             stalled_since: None,
             ended: None,
-            leaves: false,
+            leaves: None,
         })));
         Membership {
             crew,
@@ -159,8 +159,9 @@ impl Membership {
     }
 
     /// Asks for the half back, and waits for it.
-    pub(super) async fn leave(mut self) -> Over {
-        self.crew.tell(Order::Leave(self.id));
+    pub(super) async fn leave(mut self, reason: CloseReason) -> Over {
+        self.end = reason;
+        self.crew.tell(Order::Leave(self.id, reason));
         self.over().await
     }
 }
@@ -181,7 +182,8 @@ struct Member {
     stalled_since: Option<Instant>,
     /// The stream's end, once its last frame was taken.
     ended: Option<CloseReason>,
-    leaves: bool,
+    /// Why it wants its half back.
+    leaves: Option<CloseReason>,
 }
 
 /// Why a member goes.
@@ -243,9 +245,9 @@ impl Task {
                     }
                 }
             }
-            Order::Leave(id) => {
+            Order::Leave(id, reason) => {
                 if let Some(place) = place(&self.members, id) {
-                    self.members[place].leaves = true;
+                    self.members[place].leaves = Some(reason);
                 }
             }
             Order::Forget(id, reason) => {
@@ -312,7 +314,7 @@ impl Member {
             conn,
             write_timeout,
         } = &mut self.hand;
-        if outgoing.is_empty() && !self.leaves && self.ended.is_none() {
+        if outgoing.is_empty() && self.leaves.is_none() && self.ended.is_none() {
             self.ended = playing.fill_interleaved(now, ways, outgoing, &session.traffic, space);
         }
         if !outgoing.is_empty() {
@@ -331,7 +333,7 @@ impl Member {
             }
         }
         self.stalled_since = None;
-        (self.leaves || self.ended.is_some()).then_some(Fate::GivenBack)
+        (self.leaves.is_some() || self.ended.is_some()).then_some(Fate::GivenBack)
     }
 
     /// Writes what waits; when the socket takes nothing, the task is woken when it does.
@@ -349,8 +351,8 @@ impl Member {
                 (Over::Failed(error), reason)
             }
             (Fate::TooSlow, _) => (Over::TooSlow, CloseReason::TooSlow),
-            (Fate::GivenBack, Some(reason)) if !self.leaves => (Over::Ended(writer, reason), reason),
-            (Fate::GivenBack, _) => (Over::Left(writer), CloseReason::Ended),
+            (Fate::GivenBack, Some(reason)) if self.leaves.is_none() => (Over::Ended(writer, reason), reason),
+            (Fate::GivenBack, _) => (Over::Left(writer), self.leaves.unwrap_or(CloseReason::Ended)),
         };
         playing.close(reason);
         // A reader's task that is gone needs no answer.

@@ -31,6 +31,11 @@ impl End {
         }
     }
 
+    /// Whether the peer is there to hear a last word.
+    pub(super) fn leaves_time(&self) -> bool {
+        !matches!(self, End::Socket(_) | End::Hangup | End::Stream(CloseReason::TooSlow))
+    }
+
     /// In the hub's words.
     pub(super) fn reason(&self) -> CloseReason {
         match self {

@@ -309,6 +309,27 @@ async fn whoever_is_kicked_goes_whether_it_reads_or_publishes() {
 }
 
 #[tokio::test]
+async fn whoever_is_kicked_hears_its_last_answer() {
+    let (house, mut feed) = with(Permit::default());
+    let _stream = house.publish("cam1");
+    let sessions = house.sessions.clone();
+    let kicking = tokio::spawn(async move {
+        loop {
+            match feed.next().await.event {
+                Event::Reading(_, client) => assert!(sessions.kick(client.id, "at once")),
+                Event::ReadEnded(_, _, reason) => return reason,
+                _ => {}
+            }
+        }
+    });
+    let mut client = house.ask(&PLAY).await;
+    let mut heard = Vec::new();
+    client.read_to_end(&mut heard).await.unwrap();
+    assert_eq!(count(&heard, b"RTP-Info"), 1, "{}", String::from_utf8_lossy(&heard));
+    assert_eq!(kicking.await.unwrap(), CloseReason::Kicked);
+}
+
+#[tokio::test]
 async fn whom_the_changed_users_do_not_let_in_goes_and_others_stay() {
     let answers = Arc::new(Mutex::new(true));
     let open = answers.clone();
