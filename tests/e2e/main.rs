@@ -24,6 +24,7 @@ mod plugins;
 mod pull;
 mod resolver;
 mod sessions;
+mod sinks;
 mod sources;
 mod tokens;
 mod vanishing;

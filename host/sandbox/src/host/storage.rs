@@ -24,6 +24,7 @@ use crate::{
         frame::Slice,
         storage::{Entry, Host, HostFile, StorageError},
     },
+    metrics::tally,
     services::{self, Append, Directory, Stored},
 };
 
@@ -353,6 +354,8 @@ pub(super) fn add_waiting(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     storage.func_wrap_async(
         "[method]file.append",
         |mut at: At<'_>, (file, data): (Resource<File>, Vec<u8>)| {
+            let state = at.data_mut();
+            tally(&state.place.counts.bytes_made, data.len() as u64);
             Box::new(async move { Ok((at.data_mut().append_to(file, data.into()).await,)) })
         },
     )?;

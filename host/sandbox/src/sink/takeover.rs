@@ -64,6 +64,9 @@ impl Task {
         if fresh && self.tried != 0 {
             self.circuit.reset();
         }
+        if !newest.enabled {
+            return self.switch_off(&newest).await;
+        }
         if self.guest.is_none() {
             let due = matches!(self.down, Down::Until(then) if then <= Instant::now());
             if due || fresh {
@@ -89,6 +92,16 @@ impl Task {
             self.tried = newest.number;
             let made = make(self.group.clone(), newest, self.opening.clone());
             self.making = Some(tokio::spawn(made));
+        }
+    }
+
+    async fn switch_off(&mut self, off: &Version) {
+        self.tried = off.number;
+        (self.making, self.made, self.probation) = (None, None, None);
+        self.down = Down::Disabled;
+        let Some(guest) = self.guest.take() else { return };
+        if let Err(failure) = guest::close(guest, CloseReason::Reload, &self.version.limits).await {
+            self.group.report(&failure, self.opening.path.as_str(), "close");
         }
     }
 

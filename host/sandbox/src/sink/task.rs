@@ -22,7 +22,7 @@ use crate::{
     failure::{Failure, Refused},
     fiber::Group,
     interest::{Shown, Table},
-    metrics::tally,
+    metrics::{Condition, tally},
     policy::{Circuit, Restart, SinkFailure},
     sampler::Sampler,
     version::Version,
@@ -43,6 +43,8 @@ pub(super) enum Down {
     Failed,
     /// It has nothing to do with this stream, and that is no failure.
     Unsupported,
+    /// Somebody switched the plugin off.
+    Disabled,
 }
 
 /// One sink of one path, over all of its streams.
@@ -159,6 +161,7 @@ impl Task {
             }
             self.look().await;
             self.take(&mut entries).await;
+            self.show();
             match drained {
                 Drained::More => consume_budget().await,
                 Drained::Ended(reason) => return reason,
@@ -181,6 +184,7 @@ impl Task {
                 _ = stop.changed() => return,
                 () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => self.act().await,
             }
+            self.show();
         }
     }
 
@@ -192,7 +196,7 @@ impl Task {
                 guest.tick_due().into_iter().chain(files).min()
             }
             (None, Down::Until(then)) => Some(then),
-            (None, Down::Failed | Down::Unsupported) => None,
+            (None, Down::Failed | Down::Unsupported | Down::Disabled) => None,
         }
     }
 
@@ -285,7 +289,7 @@ impl Task {
     fn skip(&mut self) {
         let counts = &self.group.place.counts;
         match (&self.guest, self.down) {
-            (None, Down::Unsupported) => {}
+            (None, Down::Unsupported | Down::Disabled) => {}
             (Some(_), _) if self.gap => tally(&counts.lost, 1),
             _ => tally(&counts.bypassed, 1),
         }
@@ -365,6 +369,17 @@ impl Task {
         };
     }
 
+    /// Says in the API how it is.
+    fn show(&self) {
+        self.group.place.counts.set(match (&self.guest, self.down) {
+            (Some(_), _) => Condition::Running,
+            (None, Down::Until(_)) => Condition::Restarting,
+            (None, Down::Failed) => Condition::Failed,
+            (None, Down::Unsupported) => Condition::Unsupported,
+            (None, Down::Disabled) => Condition::Disabled,
+        });
+    }
+
     fn policy(&self) -> SinkFailure {
         self.slot.on_error.unwrap_or(self.version.on_error).sink
     }
@@ -372,6 +387,7 @@ impl Task {
     /// The stream is over, or the sink is.
     async fn close(&mut self, reason: CloseReason) {
         (self.making, self.made, self.probation) = (None, None, None);
+        self.group.place.counts.set(Condition::Idle);
         let Some(guest) = self.guest.take() else { return };
         if let Err(failure) = guest::close(guest, reason, &self.version.limits).await {
             self.group.report(&failure, self.opening.path.as_str(), "close");

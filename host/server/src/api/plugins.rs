@@ -143,6 +143,7 @@ fn usage(usage: &Usage) -> Value {
         "memoryExceeded": usage.memory,
         "otherFailures": usage.other,
         "restarts": usage.restarts,
+        "swaps": usage.swaps,
         "memoryBytes": usage.memory_bytes,
         "heldBytes": usage.held_bytes,
         "limitHits": usage.hits.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),

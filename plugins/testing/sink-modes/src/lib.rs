@@ -10,7 +10,7 @@ use serde::Deserialize;
 use wasmtx_plugin::sink::{Interest, Item, Sink, Wants};
 use wasmtx_plugin::storage::{self, File};
 use wasmtx_plugin::{
-    CloseReason, Error, FrameInfo, Plugin, Publication, Snapshot, clock, control, http, json, metrics,
+    CloseReason, Error, FrameInfo, Plugin, Publication, Snapshot, clock, control, http, json, kv, metrics,
 };
 
 /// How long `slow` computes for each batch.
@@ -35,6 +35,8 @@ enum Mode {
     Fill,
     /// Tries to leave the granted directory, and logs what came of it.
     Escape,
+    /// Counts in kv how often it was opened, and logs the count.
+    Remember,
     /// Posts `{"frames","bytes"}` of each batch to the URL `to`, and logs what came back.
     Post,
     /// Keeps every frame forever.
@@ -126,6 +128,11 @@ impl Sink for SinkModes {
             Mode::TellInfos => wants.without_bytes(),
             Mode::TellKeys => Wants::with(publication.tracks.iter().map(|track| Interest::keyframes(track.id))),
             Mode::BadInterests => Wants::with((0..100_000).map(|track| Interest::all(track).every(0))),
+            Mode::Remember => {
+                let opened = kv::add("opened", 1, None)?;
+                wasmtx_plugin::info!("opened {opened} times");
+                wants
+            }
             Mode::RefuseOpen => return Err(Error::other("refused as asked")),
             Mode::TrapInOpen => panic!("this stream is not to my liking"),
             Mode::SpinInOpen => spin(),
