@@ -12,8 +12,8 @@ use wasmtx_sandbox::{BUNDLED, Source, inspect};
 
 const FILE: &str = "FILE";
 const BUILTIN: &str = "builtin:";
-/// One byte more than any component may have is enough to see that it is too large.
-const MAX_BYTES: u64 = (32 << 20) + 1;
+/// The largest component; one byte more is read, to see that it is too large.
+pub(super) const MAX_BYTES: usize = 32 << 20;
 /// The name of a plugin whose file has none that would do.
 const NAMELESS: &str = "plugin";
 
@@ -59,7 +59,7 @@ pub(super) fn read(matches: &ArgMatches) -> anyhow::Result<Component> {
 
 fn bytes_of(path: &Path) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(MAX_BYTES).read_to_end(&mut bytes)?;
+    File::open(path)?.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

@@ -9,6 +9,7 @@ mod clip;
 mod component;
 mod inspect;
 mod lock;
+mod push;
 mod run;
 mod settings;
 mod shown;
@@ -28,6 +29,7 @@ const SUBCOMMANDS: &[Subcommand] = &[
     bench::SUBCOMMAND,
     inspect::SUBCOMMAND,
     lock::SUBCOMMAND,
+    push::SUBCOMMAND,
 ];
 
 /// One word behind `wasmtx plugin`.
