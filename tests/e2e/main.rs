@@ -20,6 +20,7 @@ mod injection;
 mod joining;
 mod logs;
 mod pairings;
+mod plugin_cli;
 mod plugins;
 mod pull;
 mod resolver;

@@ -27,7 +27,7 @@ pub(crate) use publisher::{Publisher, made_up, number_of};
 pub(crate) use reader::Reader;
 pub(crate) use server::{Server, binary, command, fingerprint, plugin};
 pub(crate) use session::{Login, Session};
-pub(crate) use tool::Tool;
+pub(crate) use tool::{Tool, run};
 
 /// After this time, something that should have happened will not happen any more. Long, because the machine may be busy
 /// with other tests; nothing waits for its end unless it fails.

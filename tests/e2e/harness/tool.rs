@@ -65,7 +65,7 @@ impl Drop for Tool {
 
 /// Runs a program to its end and answers its standard output.
 #[track_caller]
-pub(super) fn run<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = A>) -> Vec<u8> {
+pub(crate) fn run<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = A>) -> Vec<u8> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null());
     let Output { status, stdout, stderr } = command.output().unwrap_or_else(|error| missing(program, &error));

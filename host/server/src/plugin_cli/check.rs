@@ -9,7 +9,7 @@ use std::{
 use anyhow::anyhow;
 use clap::{ArgMatches, Command};
 use wasmtx_sandbox::{
-    Compiling, Error, Registry, Source,
+    Compiling, Error, Registry, Services, Source,
     inspect::{Anatomy, CONTRACT},
 };
 
@@ -47,15 +47,15 @@ fn run(matches: &ArgMatches, output: &mut dyn Write) -> anyhow::Result<ExitCode>
         };
         return Err(refused(&component, &format!("{reason}\n{remedy}")));
     }
-    let registry = load(&component, &settings)?;
+    let registry = load(&component, &settings, wiring::services())?;
     print(output, &component, &anatomy, &settings, &registry)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Loads the component with its settings and has it look at each configuration, as a start of the server does.
-pub(super) fn load(component: &Component, settings: &Settings) -> anyhow::Result<Registry> {
+pub(super) fn load(component: &Component, settings: &Settings, services: Services) -> anyhow::Result<Registry> {
     let specs = vec![settings.spec.clone()];
-    let mut services = wiring::services();
+    let mut services = services;
     services.compiling = Compiling::child();
     let registry = Registry::new(None, services, specs).map_err(|errors| explain(component, settings, &errors))?;
     for used in &settings.uses {

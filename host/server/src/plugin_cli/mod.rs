@@ -20,7 +20,8 @@ use std::{
 };
 
 use clap::{ArgMatches, Command};
-use tracing::Level;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// All there are, in the order of `--help`.
 const SUBCOMMANDS: &[Subcommand] = &[
@@ -94,15 +95,18 @@ impl Task {
 
 /// Shows on standard error what plugins log.
 fn log(verbose: bool) {
-    let level = if verbose { Level::TRACE } else { Level::INFO };
-    // Whoever runs this within a program that logs already keeps that log.
-    let _ = tracing_subscriber::fmt()
-        .with_max_level(level)
+    let level = if verbose { LevelFilter::TRACE } else { LevelFilter::INFO };
+    // The compiler and the runtime of plugins have much to say, too.
+    let ours = Targets::new()
+        .with_default(LevelFilter::WARN)
+        .with_target("wasmtx", level);
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
-        .without_time()
-        .try_init();
+        .without_time();
+    // Whoever runs this within a program that logs already keeps that log.
+    let _ = tracing_subscriber::registry().with(lines.with_filter(ours)).try_init();
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

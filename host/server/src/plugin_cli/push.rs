@@ -183,7 +183,7 @@ fn accepted(answer: &Response<Bytes>) -> anyhow::Result<Json> {
         (StatusCode::UNAUTHORIZED, _) => {
             bail!("the API wants to know who you are: pass --user and --pass, or --token")
         }
-        (StatusCode::FORBIDDEN, _) => bail!("the API does not let you do that: the permission `api` is missing"),
+        (StatusCode::FORBIDDEN, _) => bail!("the API does not let you do that: the permission `plugins` is missing"),
         (_, Some(said)) => bail!("{said}"),
         (status, None) => bail!("the API answers {status}"),
     }

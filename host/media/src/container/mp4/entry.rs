@@ -127,7 +127,12 @@ fn hevc(record: &[u8]) -> Result<Entry, Error> {
         cursor.skip(1)?;
         for _ in 0..cursor.u16()? {
             let nal = set(&mut cursor)?;
-            if parameters.handle(&nal).is_none() {
+            let is_set = matches!(
+                h265::NalType::of(&nal),
+                h265::NalType::VPS | h265::NalType::SPS | h265::NalType::PPS
+            );
+            // Encoders leave a note about themselves here: it says nothing about the pictures.
+            if is_set && parameters.handle(&nal).is_none() {
                 keep(&mut sets, nal)?;
             }
         }

@@ -136,14 +136,15 @@ fn read_run(
         let place = usize::try_from(offset).map_err(|_| Error::TooLarge("file"))?;
         offset = offset.saturating_add(size.into());
         let size = usize::try_from(size).map_err(|_| Error::TooLarge("sample"))?;
-        budget.take(size)?;
-        track.samples.push(Sample {
-            offset: place,
-            size,
-            dts: track.next_dts,
-            later: later.into(),
-            duration,
-        });
+        if budget.take(place, size)? {
+            track.samples.push(Sample {
+                offset: place,
+                size,
+                dts: track.next_dts,
+                later: later.into(),
+                duration,
+            });
+        }
         track.next_dts = time(track.next_dts.saturating_add(duration.into()))?;
     }
     Ok(offset)

@@ -26,6 +26,8 @@ pub use write::{Part, Writer};
 pub const MAX_TRACKS: usize = 16;
 /// Samples of a file that hold no byte: all others are bounded by the file itself.
 const MAX_EMPTY_SAMPLES: usize = 4_096;
+/// Samples that are listed and not there: what a recording that was cut off may have lost.
+const MAX_MISSING_SAMPLES: usize = 1 << 20;
 /// Times beyond this are no media any more; within it sums do not overflow.
 const MAX_TIME: i64 = 1 << 60;
 /// Parameter sets of a sample entry.

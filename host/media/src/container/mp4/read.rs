@@ -76,7 +76,12 @@ pub fn read(file: &Bytes) -> Result<Movie, Error> {
     if tracks.is_empty() {
         return Err(Error::Unsupported("tracks"));
     }
-    Assembly::new(file, tracks).run(skipped)
+    let assembly = Assembly {
+        file,
+        next: vec![(0, i64::MIN); tracks.len()],
+        tracks,
+    };
+    assembly.run(skipped, budget.missing)
 }
 
 fn tracks(moov: &[u8], budget: &mut Budget) -> Result<(Vec<Track>, Vec<String>), Error> {
@@ -116,20 +121,10 @@ struct Assembly<'a> {
     tracks: Vec<Track>,
     /// Of each track: the next sample, and the last decoding time.
     next: Vec<(usize, i64)>,
-    missing: usize,
 }
 
-impl<'a> Assembly<'a> {
-    fn new(file: &'a Bytes, tracks: Vec<Track>) -> Assembly<'a> {
-        Assembly {
-            file,
-            next: vec![(0, i64::MIN); tracks.len()],
-            tracks,
-            missing: 0,
-        }
-    }
-
-    fn run(mut self, skipped: Vec<String>) -> Result<Movie, Error> {
+impl Assembly<'_> {
+    fn run(mut self, skipped: Vec<String>, missing: usize) -> Result<Movie, Error> {
         let at_start = self.public();
         let mut steps = Vec::new();
         while let Some(place) = self.earliest() {
@@ -139,7 +134,7 @@ impl<'a> Assembly<'a> {
             tracks: at_start,
             steps,
             skipped,
-            missing: self.missing,
+            missing,
         })
     }
 
@@ -182,13 +177,6 @@ impl<'a> Assembly<'a> {
         };
         *next = next.saturating_add(1);
         let end = sample.offset.saturating_add(sample.size);
-        if sample.size == 0 {
-            return Ok(());
-        }
-        if self.file.get(sample.offset..end).is_none() {
-            self.missing = self.missing.saturating_add(1);
-            return Ok(());
-        }
         let Canonical {
             payload,
             flags,

@@ -116,7 +116,7 @@ fn role(codec: &Codec, nal: &[u8]) -> Role {
     }
     let kind = h264::NalType::of(nal);
     Role {
-        key: kind == h264::NalType::IDR || h264::has_recovery_point(nal),
+        key: kind == h264::NalType::IDR || kind == h264::NalType::SEI && h264::has_recovery_point(nal),
         referenced: kind.is_slice() && nal.first().is_some_and(|header| header & 0x60 != 0),
     }
 }

@@ -26,20 +26,21 @@ pub(super) fn read(stbl: &[u8], budget: &mut Budget, samples: &mut Vec<Sample>) 
     let mut dts = 0i64;
     while let Some(size) = sizes.next()? {
         let size = usize::try_from(size).map_err(|_| Error::TooLarge("sample"))?;
-        budget.take(size)?;
         let offset = chunks
             .next(size)?
             .ok_or(Error::Invalid("sample outside of the chunks"))?;
         let duration = durations.next().unwrap_or_default();
         // Signed in version 1, and in practice in version 0, too.
-        let later = delays.next().unwrap_or_default().cast_signed();
-        samples.push(Sample {
-            offset,
-            size,
-            dts,
-            later: later.into(),
-            duration,
-        });
+        let later = delays.next().unwrap_or_default().cast_signed().into();
+        if budget.take(offset, size)? {
+            samples.push(Sample {
+                offset,
+                size,
+                dts,
+                later,
+                duration,
+            });
+        }
         dts = time(dts.saturating_add(duration.into()))?;
     }
     Ok(dts)

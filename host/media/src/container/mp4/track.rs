@@ -9,7 +9,7 @@
 )]
 
 use super::{
-    MAX_EMPTY_SAMPLES, MAX_TIME,
+    MAX_EMPTY_SAMPLES, MAX_MISSING_SAMPLES, MAX_TIME,
     boxes::{find, find_deep, full, shown},
     entry::{self, Entry},
     table,
@@ -53,31 +53,44 @@ pub(super) struct Defaults {
 /// What samples there may be: each byte of the file is in one sample at most.
 #[derive(Debug)]
 pub(super) struct Budget {
+    file: usize,
     bytes: usize,
     empty: usize,
+    /// Samples that are listed but lie outside of the file.
+    pub(super) missing: usize,
 }
 
 impl Budget {
     pub(super) fn of(file: &[u8]) -> Budget {
         Budget {
+            file: file.len(),
             bytes: file.len(),
             empty: MAX_EMPTY_SAMPLES,
+            missing: 0,
         }
     }
 
-    /// Takes the room of one sample.
-    pub(super) fn take(&mut self, size: usize) -> Result<(), Error> {
+    /// Takes the room of one sample. Answers whether there is something to read.
+    pub(super) fn take(&mut self, offset: usize, size: usize) -> Result<bool, Error> {
         if size == 0 {
             self.empty = self
                 .empty
                 .checked_sub(1)
                 .ok_or(Error::TooLarge("samples without bytes"))?;
+            return Ok(false);
+        }
+        if offset.checked_add(size).is_none_or(|end| end > self.file) {
+            self.missing = self.missing.saturating_add(1);
+            if self.missing > MAX_MISSING_SAMPLES {
+                return Err(Error::TooLarge("samples outside of the file"));
+            }
+            return Ok(false);
         }
         self.bytes = self
             .bytes
             .checked_sub(size)
             .ok_or(Error::Invalid("samples that overlap"))?;
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -14,6 +14,7 @@ use wasmtx_sandbox::Role;
 
 use self::figures::Report;
 use super::{Subcommand, check, component, settings};
+use crate::wiring;
 
 pub(super) const SUBCOMMAND: Subcommand = Subcommand {
     name: "bench",
@@ -73,7 +74,7 @@ fn run(matches: &ArgMatches, output: &mut dyn Write) -> anyhow::Result<ExitCode>
     let mut settings = settings::read(matches, &component)?;
     // What is measured runs without pause, and must not go round the plugin for it.
     settings.spec.limits.share = u32::MAX;
-    let registry = check::load(&component, &settings)?;
+    let registry = check::load(&component, &settings, wiring::services())?;
     let Some(used) = settings.uses.first() else {
         bail!("there is nothing to measure");
     };

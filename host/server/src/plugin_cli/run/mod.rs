@@ -1,18 +1,20 @@
 //! `wasmtx plugin run FILE`: a plugin at work, without a server: frames of a recorded clip go through a filter, requests
-//! are put to an auth plugin.
+//! are put to an auth plugin, events are told to an events plugin.
 
 pub(super) mod auth;
+mod events;
 mod filter;
 mod verdict;
 
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use wasmtx_hub::PathName;
+use wasmtx_hub::{Events, PathName};
 use wasmtx_sandbox::Role;
 
 use super::{Subcommand, check, component, settings};
+use crate::wiring;
 
 pub(super) const SUBCOMMAND: Subcommand = Subcommand {
     name: "run",
@@ -31,7 +33,7 @@ fn describe(command: Command) -> Command {
             .value_parser(value_parser!(PathBuf))
     };
     settings::arguments(command)
-        .about("Feed a recorded clip to a filter, or requests to an auth plugin, and show what it says")
+        .about("Feed a recorded clip to a filter, requests to an auth plugin, or events, and show what it says")
         .after_help(
             "Exit code 0: it ran. 1: it failed on something, or did not run at all. A filter that drops frames or closes \
              the stream, and an auth plugin that denies, ran.",
@@ -46,6 +48,13 @@ fn describe(command: Command) -> Command {
                 .value_name("JSON|FILE")
                 .action(ArgAction::Append)
                 .help("For auth: who wants what, as {\"action\": \"read\", \"path\": …, \"user\": …, \"password\": …, \"token\": …, \"query\": …, \"ip\": …, \"protocol\": …}, or a list of such"),
+        )
+        .arg(
+            Arg::new("event")
+                .long("event")
+                .value_name("JSON|FILE")
+                .action(ArgAction::Append)
+                .help("For events: what happened, as lines of /v3/events say it: {\"kind\": \"online\", \"path\": …}"),
         )
         .arg(Arg::new("path").long("path").value_name("NAME").help(
             "The path that it runs on; of a mediamtx.yml, the configuration that it has there",
@@ -66,7 +75,11 @@ fn run(matches: &ArgMatches, output: &mut dyn Write) -> anyhow::Result<ExitCode>
     // A clip goes through as fast as it can, which is many times what a live stream takes of the processor.
     settings.spec.limits.share = u32::MAX;
     let path = PathName::new(matches.get_one::<String>("path").map_or(PATH, String::as_str))?;
-    let registry = check::load(&component, &settings)?;
+    let mut services = wiring::services();
+    let raised = Events::default();
+    services.events = raised.clone();
+    let mut raised = raised.listen(events::now).context("a first listener")?;
+    let registry = check::load(&component, &settings, services)?;
     let chains = match settings.uses.first() {
         Some(used) => registry.chains(std::slice::from_ref(used)).map_err(check::sentences)?,
         None => bail!("there is nothing to run"),
@@ -84,6 +97,7 @@ fn run(matches: &ArgMatches, output: &mut dyn Write) -> anyhow::Result<ExitCode>
         .flat_map(|plugin| plugin.roles)
         .collect::<Vec<_>>();
     let requests: Vec<_> = matches.get_many::<String>("request").unwrap_or_default().collect();
+    let told: Vec<_> = matches.get_many::<String>("event").unwrap_or_default().collect();
     let input = matches.get_one::<PathBuf>("input");
     let mut failed = false;
     if let Some(input) = input {
@@ -98,7 +112,13 @@ fn run(matches: &ArgMatches, output: &mut dyn Write) -> anyhow::Result<ExitCode>
         };
         failed |= auth::run(&registry, auth, &path, &requests, matches, output)?;
     }
-    if input.is_none() && requests.is_empty() {
+    if !told.is_empty() {
+        let Some(observers) = &chains.events else {
+            bail!("--event is for events plugins; {} is {}", component.file, named(&roles));
+        };
+        failed |= events::run(&registry, observers, &mut raised, &path, &told, output)?;
+    }
+    if input.is_none() && requests.is_empty() && told.is_empty() {
         bail!("{} is {}: pass {}", component.file, named(&roles), wanted(&roles));
     }
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -117,8 +137,11 @@ fn wanted(roles: &[Role]) -> String {
     if roles.contains(&Role::Auth) {
         options.push("--request '{\"action\": \"read\", \"path\": \"cam1\", \"user\": \"…\"}'");
     }
+    if roles.contains(&Role::Events) {
+        options.push("--event '{\"kind\": \"online\", \"path\": \"cam1\"}'");
+    }
     if options.is_empty() {
-        return "it to a server: this command runs filters and auth plugins".to_owned();
+        return "it to a server: this command runs filters, auth and events plugins".to_owned();
     }
     options.join(" or ")
 }
