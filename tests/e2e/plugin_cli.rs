@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value as Json;
 
-use crate::harness::{Codec, Folder, binary, decoded_hashes, hashes_of, plugin, run};
+use crate::harness::{Codec, Folder, Server, binary, decoded_hashes, hashes_of, plugin, run};
 
 /// A component that imports an interface of WASI and nothing else.
 const WITH_WASI: &[u8] = b"\0asm\r\0\x01\0\x07\x03\x01B\0\n\x1f\x01\0\x1awasi:cli/environment@0.2.0\x05\0";
@@ -122,40 +122,38 @@ fn lines(folder: &Folder, name: &str) -> Vec<Json> {
 #[test]
 fn a_plugin_that_passes_everything_gives_back_the_clip_frame_for_frame() {
     let folder = Folder::new();
-    for codec in [
-        Codec::H264,
-        Codec::H265,
-        Codec::Av1,
-        Codec::Vp9,
-        Codec::Aac,
-        Codec::Opus,
-        Codec::Both,
+    for (codec, fragments) in [
+        (Codec::H264, false),
+        (Codec::Both, true),
+        (Codec::H265, false),
+        (Codec::Av1, false),
+        (Codec::Vp9, true),
+        (Codec::Aac, false),
+        (Codec::Opus, true),
     ] {
-        for fragments in [false, true] {
-            let clip = mp4(&folder, codec, fragments);
-            let out = folder.file("out.mp4");
-            let arguments = [
-                "run",
-                &guest("pass"),
-                "--input",
-                clip.to_str().unwrap(),
-                "--output",
-                "out.mp4",
-            ];
-            wasmtx(&folder, arguments).ok();
-            let what = format!("{codec:?}, fragments: {fragments}");
-            let entries = match codec {
-                // The parameter sets in band have gone into the header.
-                Codec::H264 | Codec::H265 | Codec::Both => &["stream_index", "pts_time", "dts_time"][..],
-                _ => &["stream_index", "pts_time", "dts_time", "data_hash"],
-            };
-            let before = packets(&clip, entries);
-            assert!(before.len() >= 40, "{what}");
-            assert_same(&before, &packets(&out, entries), &what);
-            assert_same(&hashes_of(&clip, codec), &hashes_of(&out, codec), &what);
-            if !matches!(codec, Codec::Aac | Codec::Opus) {
-                assert_same(&decoded_hashes(&clip), &decoded_hashes(&out), &what);
-            }
+        let clip = mp4(&folder, codec, fragments);
+        let out = folder.file("out.mp4");
+        let arguments = [
+            "run",
+            &guest("pass"),
+            "--input",
+            clip.to_str().unwrap(),
+            "--output",
+            "out.mp4",
+        ];
+        wasmtx(&folder, arguments).ok();
+        let what = format!("{codec:?}, fragments: {fragments}");
+        let entries = match codec {
+            // The parameter sets in band have gone into the header.
+            Codec::H264 | Codec::H265 | Codec::Both => &["stream_index", "pts_time", "dts_time"][..],
+            _ => &["stream_index", "pts_time", "dts_time", "data_hash"],
+        };
+        let before = packets(&clip, entries);
+        assert!(before.len() >= 40, "{what}");
+        assert_same(&before, &packets(&out, entries), &what);
+        assert_same(&hashes_of(&clip, codec), &hashes_of(&out, codec), &what);
+        if !matches!(codec, Codec::Aac | Codec::Opus) {
+            assert_same(&decoded_hashes(&clip), &decoded_hashes(&out), &what);
         }
     }
 }
@@ -479,4 +477,32 @@ fn a_plugin_is_measured_beside_a_native_filter() {
     let answer = wasmtx(&folder, trap);
     assert_eq!(answer.code, Some(1));
     assert!(answer.output.contains("it failed"), "{}", answer.output);
+}
+
+#[test]
+fn a_component_is_pushed_to_a_running_server_which_may_refuse_it() {
+    let folder = Folder::new();
+    fs::copy(plugin("pass"), folder.file("own.wasm")).unwrap();
+    folder.write("wasi.wasm", WITH_WASI);
+    let yaml = "plugins:\n  own: { file: ./own.wasm }\nauthInternalUsers:\n  - { user: admin, pass: secret, permissions: [{ \
+                action: api }, { action: plugins }] }\npaths:\n  cam1: { plugins: [own] }\n";
+    let server = Server::start_in(folder, yaml, &[]);
+    let folder = server.folder();
+    let api = format!("http://{}", server.address("apiAddress"));
+    let push = |file: &str, name: &str, more: &[&str]| {
+        let arguments = ["push", file, name, "--api", &api]
+            .into_iter()
+            .chain(more.iter().copied());
+        wasmtx(folder, arguments)
+    };
+    let who = ["--user", "admin", "--pass", "secret"];
+    push("builtin:drop-audio", "own", &[]).failed(&["--user", "--token"]);
+    push("builtin:drop-audio", "own", &["--user", "admin", "--pass", "guess"]).failed(&["--user"]);
+    push("builtin:drop-audio", "other", &who).failed(&["no plugin \"other\"", "mediamtx.yml"]);
+    push("builtin:token-auth", "own", &who).failed(&["stays", "filter"]);
+    push("wasi.wasm", "own", &who).failed(&["stays", "wasi:cli/environment"]);
+    assert!(push(&guest("pass"), "own", &who).ok().contains("runs already"));
+    let shown = push("builtin:drop-audio", "own", &who).ok();
+    assert!(shown.contains("took over"), "{shown}");
+    assert!(push("builtin:drop-audio", "own", &who).ok().contains("runs already"));
 }

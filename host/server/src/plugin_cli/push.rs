@@ -134,14 +134,14 @@ impl Api {
         Ok(json.get("version").and_then(Json::as_str).map(str::to_owned))
     }
 
-    async fn push(&self, name: &str, component: Vec<u8>) -> anyhow::Result<()> {
+    async fn push(&self, name: &str, component: Vec<u8>) -> anyhow::Result<Json> {
         let answer = self
             .send(Method::POST, &["v3", "plugins", "push", name], component)
             .await?;
         if answer.status() == StatusCode::NOT_FOUND {
             bail!("the server has no plugin {name:?}: give it an entry below `plugins` in mediamtx.yml first");
         }
-        accepted(&answer).map(|_| ())
+        accepted(&answer)
     }
 
     async fn send(&self, method: Method, way: &[&str], body: Vec<u8>) -> anyhow::Result<Response<Bytes>> {
