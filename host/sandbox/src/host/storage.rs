@@ -446,3 +446,157 @@ fn error(error: services::StorageError) -> StorageError {
         services::StorageError::Io => StorageError::Io,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    type Answer<T> = std::result::Result<T, services::StorageError>;
+
+    /// One file with so much room, and how often it was written.
+    #[derive(Default)]
+    struct Disk {
+        room: usize,
+        content: Mutex<Vec<u8>>,
+        writes: Mutex<usize>,
+    }
+
+    struct Sheet(Arc<Disk>);
+
+    impl Append for Sheet {
+        fn append(&mut self, parts: &[Bytes]) -> Answer<u64> {
+            let mut content = self.0.content.lock();
+            *self.0.writes.lock() += usize::from(!parts.is_empty());
+            for part in parts {
+                if content.len() + part.len() > self.0.room {
+                    return Err(services::StorageError::Quota);
+                }
+                content.extend_from_slice(part);
+            }
+            Ok(content.len() as u64)
+        }
+
+        fn commit(&mut self) -> Answer<u64> {
+            self.append(&[])
+        }
+
+        fn finish(&mut self) -> Answer<u64> {
+            self.append(&[])
+        }
+    }
+
+    /// Nothing in here is asked for anything.
+    struct Empty;
+
+    impl Directory for Empty {
+        fn create(&self, _: &str) -> Answer<Box<dyn Append>> {
+            Err(services::StorageError::Io)
+        }
+
+        fn read(&self, _: &str, _: u64, _: u32) -> Answer<Bytes> {
+            Err(services::StorageError::NotFound)
+        }
+
+        fn list(&self, _: &str) -> Answer<Vec<Stored>> {
+            Ok(Vec::new())
+        }
+
+        fn rename(&self, _: &str, _: &str) -> Answer<()> {
+            Err(services::StorageError::NotFound)
+        }
+
+        fn remove(&self, _: &str) -> Answer<()> {
+            Err(services::StorageError::NotFound)
+        }
+    }
+
+    fn disk(room: usize) -> (Arc<Disk>, Writing, Granted) {
+        let disk = Arc::new(Disk {
+            room,
+            ..Disk::default()
+        });
+        let writing = Writing::new(Box::new(Sheet(disk.clone())));
+        (disk, writing, Granted::new(Arc::new(Empty)))
+    }
+
+    #[tokio::test]
+    async fn small_pieces_are_written_together_and_in_order() {
+        let (disk, mut writing, granted) = disk(1 << 20);
+        for n in 0..100u8 {
+            assert_eq!(
+                writing.append(Bytes::copy_from_slice(&[n; 10])).unwrap(),
+                10 * (u64::from(n) + 1)
+            );
+        }
+        assert!(!writing.is_full());
+        assert_eq!(writing.write(&granted, |file| file.commit()).await.unwrap(), 1_000);
+        assert_eq!(*disk.writes.lock(), 1);
+        let content: Vec<u8> = (0..100).flat_map(|n| [n; 10]).collect();
+        assert_eq!(*disk.content.lock(), content);
+    }
+
+    #[test]
+    fn what_waits_in_memory_is_bounded_by_bytes_and_by_pieces() {
+        let (_disk, mut writing, _) = disk(0);
+        writing.append(Bytes::from_static(&[0; PENDING_BYTES])).unwrap();
+        assert!(writing.is_full());
+        writing.pieces.clear();
+        writing.bytes = 0;
+        for _ in 0..PENDING_PIECES {
+            assert!(!writing.is_full());
+            writing.append(Bytes::from_static(b"x")).unwrap();
+        }
+        assert!(writing.is_full());
+        // A test's disk has no room for it; what its end cannot write is only logged.
+        writing.pieces.clear();
+    }
+
+    #[tokio::test]
+    async fn what_the_disk_says_is_answered_to_the_next_call_and_to_all_after_it() {
+        let (disk, mut writing, granted) = disk(15);
+        for _ in 0..2 {
+            writing.append(Bytes::from_static(&[7; 10])).unwrap();
+        }
+        assert!(matches!(writing.flush(&granted).await, Err(StorageError::Quota)));
+        assert!(matches!(
+            writing.append(Bytes::from_static(b"x")),
+            Err(StorageError::Quota)
+        ));
+        let committed = writing.write(&granted, |file| file.commit()).await;
+        assert!(matches!(committed, Err(StorageError::Quota)));
+        assert_eq!(disk.content.lock().len(), 10, "what fitted stays");
+    }
+
+    #[test]
+    fn a_file_that_is_let_go_has_everything_that_was_appended() {
+        // Without a runtime it is written here and now.
+        let (disk, mut writing, _) = disk(1 << 20);
+        writing.append(Bytes::from_static(b"the end")).unwrap();
+        drop(writing);
+        assert_eq!(*disk.content.lock(), b"the end");
+    }
+
+    #[test]
+    fn no_name_has_control_characters_or_is_endless() {
+        assert!(known("cam1/2026-11-22.log".into()).is_ok());
+        for name in ["a\0b".to_owned(), "a\nb".to_owned(), "x".repeat(NAME_LEN + 1)] {
+            assert!(matches!(known(name), Err(StorageError::NotGranted)));
+        }
+    }
+
+    #[test]
+    fn places_of_files_are_used_again_and_bounded() {
+        let mut files = Files::default();
+        for n in 0..FILES {
+            assert!(files.has_room());
+            let (_, writing, _) = disk(0);
+            assert_eq!(files.put(writing) as usize, n);
+        }
+        assert!(!files.has_room());
+        assert!(files.take(3).is_some() && files.take(3).is_none() && files.take(u32::MAX).is_none());
+        let (_, writing, _) = disk(0);
+        assert_eq!(files.put(writing), 3);
+    }
+}

@@ -254,12 +254,25 @@ async fn a_slow_sink_loses_whole_gops_and_nobody_else_loses_anything() {
     spec.limits.sink_running = crate::support::PATIENCE;
     let house = House::with(spec, used(GUEST), limits);
     let mut stream = house.publish().await;
-    let mut sent = 0;
+    let peer = Peer {
+        kind: "rtspSession",
+        id: uuid::Uuid::nil(),
+    };
+    let client = Arc::new(crate::support::client(""));
+    let path = PathName::new("cam1").unwrap();
+    let mut reader = house.hub.read(house.now, &path, peer, client).await.unwrap();
+    let (mut sent, mut read, mut missed) = (0, Vec::new(), 0);
     while house.usage().lost == 0 {
         stream.send(10);
         sent += 10;
+        reader.drain(usize::MAX, usize::MAX, &mut read, &mut missed);
         tokio::task::yield_now().await;
     }
+    assert_eq!(
+        (read.len() as u64, missed),
+        (sent, 0),
+        "the reader beside it has everything"
+    );
     // What it gets, it gets in whole GOPs of ten.
     let whole = |usage: &wasmtx_sandbox::Usage| usage.passed + usage.lost == sent;
     house.until("everything was taken or lost", whole).await;
