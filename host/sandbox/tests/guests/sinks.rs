@@ -402,3 +402,25 @@ async fn another_set_of_tracks_is_the_same_stream_to_a_sink() {
     assert_eq!((usage.restarts, usage.other), (0, 0));
     house.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_that_is_switched_off_sleeps_until_it_is_switched_on() {
+    use wasmtx_sandbox::Condition;
+    let house = House::new(sink(json!({ "mode": "take" })));
+    let mut stream = house.publish().await;
+    stream.send(5);
+    house.until("five frames", |usage| usage.passed == 5).await;
+    house.registry.enable(GUEST, false).unwrap();
+    stream.send(5);
+    house
+        .until("it sleeps", |usage| usage.condition == Condition::Disabled)
+        .await;
+    house.registry.enable(GUEST, true).unwrap();
+    stream.send(1);
+    house
+        .until("the next keyframe", |usage| {
+            usage.passed == 6 && usage.condition == Condition::Running
+        })
+        .await;
+    house.end().await;
+}
