@@ -106,9 +106,10 @@ fn a_plugin_that_is_asked_again_can_end_publishers_and_readers() {
 #[test]
 fn a_permit_for_a_while_ends_the_publisher() {
     let server = Server::start(&with_answer("allow-for-a-while"));
-    let mut publisher = Publisher::vp8(&server, "cam1");
-    publisher.send_all(&made_up(1, 1, 100));
-    publisher.until_end();
+    // On a busy machine the end may come before everything is set up.
+    if let Ok(mut publisher) = publish(&server, "cam1", None) {
+        publisher.until_end();
+    }
     until("the publisher is gone", || (expired(&server) == 1).then_some(()));
 }
 

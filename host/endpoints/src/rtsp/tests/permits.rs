@@ -1,9 +1,14 @@
 //! What the gate's permits do to sessions, and what is told of them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use parking_lot::Mutex;
 use wasmtx_hub::{CloseReason, Denial, Event, Feed};
 
 use super::*;
+
+/// Long enough to come to what a test is about, and yet waited for.
+const WHILE: Duration = Duration::from_secs(2);
 
 type Answer = Box<dyn FnMut(&Access) -> Decision + Send>;
 
@@ -166,33 +171,64 @@ fn with(permit: Permit) -> (House, Feed) {
     (house, feed)
 }
 
+/// How often the gates here want to be asked.
+const OFTEN: Duration = Duration::from_millis(50);
+
+/// Whether the permits that a gate gives from now on are over at once.
+type Fading = Arc<AtomicBool>;
+
+/// Lets everybody in as ada, until the test says that time is up.
+fn fading() -> (House, Feed, Fading) {
+    let over = Fading::default();
+    let fading = over.clone();
+    let house = house(move |_| {
+        Decision::Allow(Permit {
+            recheck: Some(OFTEN),
+            lasts: fading.load(Ordering::Relaxed).then_some(Duration::ZERO),
+            ..as_ada()
+        })
+    });
+    let feed = house.hub.events().listen(|| WallClock(1)).unwrap();
+    (house, feed, over)
+}
+
 #[tokio::test]
 async fn publishers_and_readers_end_with_their_permits() {
+    for publishes in [true, false] {
+        let (house, mut feed, over) = fading();
+        let _stream = house.publish("cam2");
+        let mut client = if publishes {
+            record(&house, "cam1").await
+        } else {
+            play(&house, "cam2").await
+        };
+        over.store(true, Ordering::Relaxed);
+        closed(&mut client).await;
+        assert_eq!(parted(&mut feed).await, CloseReason::Expired);
+    }
+}
+
+#[tokio::test]
+async fn a_reader_ends_with_its_permit_whoever_writes_for_it() {
     let permit = Permit {
-        lasts: Some(MOMENT),
+        lasts: Some(WHILE),
         ..Permit::default()
     };
     let (house, mut feed) = with(permit);
-    let mut client = record(&house, "cam1").await;
-    closed(&mut client).await;
-    assert_eq!(parted(&mut feed).await, CloseReason::Expired);
-    let _stream = house.publish("cam2");
-    let mut client = play(&house, "cam2").await;
+    let _stream = house.publish("cam1");
+    let mut client = play(&house, "cam1").await;
     closed(&mut client).await;
     assert_eq!(parted(&mut feed).await, CloseReason::Expired);
 }
 
 #[tokio::test]
 async fn a_publisher_that_always_has_something_to_say_ends_with_its_permit() {
-    let permit = Permit {
-        lasts: Some(MOMENT),
-        ..Permit::default()
-    };
-    let (house, mut feed) = with(permit);
+    let (house, mut feed, over) = fading();
     let client = record(&house, "cam1").await;
     let (mut reading, mut writing) = client.into_split();
     let flood: Vec<u8> = (0..100).flat_map(|sequence| packet(sequence, 1_000)).collect();
     let flooding = tokio::spawn(async move { while writing.write_all(&flood).await.is_ok() {} });
+    over.store(true, Ordering::Relaxed);
     assert_eq!(parted(&mut feed).await, CloseReason::Expired);
     let _ = reading.read_to_end(&mut Vec::new()).await;
     flooding.await.unwrap();
@@ -200,22 +236,21 @@ async fn a_publisher_that_always_has_something_to_say_ends_with_its_permit() {
 
 #[tokio::test]
 async fn who_is_denied_when_the_gate_is_asked_again_is_sent_away() {
-    let mut asked = 0;
+    let denies = Arc::new(AtomicBool::new(false));
+    let denied = denies.clone();
     let house = house(move |access| {
-        asked += 1;
-        match asked {
-            1 | 2 => Decision::Allow(Permit {
-                recheck: Some(MOMENT / 3),
-                ..as_ada()
-            }),
-            _ => {
-                assert_eq!(access.client.identity.as_deref(), Some("ada"));
-                Decision::Deny(Denial::NotAllowed)
-            }
+        if denied.load(Ordering::Relaxed) {
+            assert_eq!(access.client.identity.as_deref(), Some("ada"));
+            return Decision::Deny(Denial::NotAllowed);
         }
+        Decision::Allow(Permit {
+            recheck: Some(OFTEN),
+            ..as_ada()
+        })
     });
     let mut feed = house.hub.events().listen(|| WallClock(1)).unwrap();
     let mut client = record(&house, "cam1").await;
+    denies.store(true, Ordering::Relaxed);
     closed(&mut client).await;
     assert_eq!(parted(&mut feed).await, CloseReason::Expired);
 }
@@ -231,7 +266,7 @@ impl Gate for Sleepy {
             return Box::pin(std::future::pending());
         }
         let permit = Permit {
-            recheck: Some(MOMENT / 3),
+            recheck: Some(OFTEN),
             ..Permit::default()
         };
         Box::pin(std::future::ready(Decision::Allow(permit)))
@@ -387,7 +422,7 @@ async fn who_waits_for_an_answer_can_be_kicked_and_its_permit_ends() {
         let mut config = PathConfig::default();
         config.on_demand = true;
         let permit = Permit {
-            lasts: Some(if kicked { Duration::MAX } else { MOMENT }),
+            lasts: Some(if kicked { Duration::MAX } else { WHILE }),
             ..Permit::default()
         };
         let gate = Scripted(Mutex::new(Box::new(move |_| Decision::Allow(permit.clone()))));
