@@ -36,7 +36,7 @@ fn describe(command: Command) -> Command {
 
 fn run(matches: &ArgMatches, output: &mut dyn Write) -> anyhow::Result<ExitCode> {
     let component = component::read(matches)?;
-    let anatomy = Anatomy::read(&component.bytes).map_err(|reason| refused(&component, &reason))?;
+    let anatomy = Anatomy::read(&component.bytes).map_err(|reason| component.refused(&reason))?;
     let settings = settings::read(matches, &component)?;
     if let Some(remedy) = remedy(&anatomy) {
         let (_, unknown) = anatomy.wants();
@@ -45,7 +45,7 @@ fn run(matches: &ArgMatches, output: &mut dyn Write) -> anyhow::Result<ExitCode>
         } else {
             format!("it imports {}, which wasmtx does not offer", unknown.join(", "))
         };
-        return Err(refused(&component, &format!("{reason}\n{remedy}")));
+        return Err(component.refused(&format!("{reason}\n{remedy}")));
     }
     let registry = load(&component, &settings, wiring::services())?;
     print(output, &component, &anatomy, &settings, &registry)?;
@@ -67,7 +67,7 @@ pub(super) fn load(component: &Component, settings: &Settings, services: Service
 
 fn explain(component: &Component, settings: &Settings, errors: &[Error]) -> anyhow::Error {
     let sentences = errors.iter().map(|error| match error {
-        Error::Refused { reason, .. } => refused(component, reason).to_string(),
+        Error::Refused { reason, .. } => component.refused(reason).to_string(),
         Error::Config { pointer, message, .. } => {
             let place = if pointer.is_empty() { "the whole of it" } else { pointer };
             let next = match &settings.origin {
@@ -92,10 +92,6 @@ fn explain(component: &Component, settings: &Settings, errors: &[Error]) -> anyh
 pub(super) fn sentences(errors: Vec<Error>) -> anyhow::Error {
     let sentences = errors.into_iter().map(|error| format!("{:#}", anyhow!(error)));
     anyhow!("{}", sentences.collect::<Vec<_>>().join("\n"))
-}
-
-fn refused(component: &Component, reason: &str) -> anyhow::Error {
-    component.refused(reason)
 }
 
 /// What to do about a component that was built against something else.

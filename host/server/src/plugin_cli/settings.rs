@@ -224,3 +224,25 @@ fn names(config: &Config) -> String {
         names.join(", ")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grants_are_written_as_in_the_file() {
+        let grants = [
+            "kv",
+            "http=https://a.example/",
+            "http=https://b.example/",
+            "storage=./files",
+        ];
+        assert_eq!(
+            grant(&grants).unwrap(),
+            json!({ "kv": true, "http": ["https://a.example/", "https://b.example/"], "storage": "./files" })
+        );
+        for missing in ["http", "storage"] {
+            assert!(grant(&[missing]).is_err(), "{missing} needs a value");
+        }
+    }
+}
