@@ -15,10 +15,13 @@ pub(crate) struct Backend {
     shared: Arc<Shared>,
 }
 
+/// What answers a route and a JSON body.
+type Answer = Box<dyn Fn(&str, &Json) -> Reply + Send + Sync>;
+
 struct Shared {
     /// What was asked, in order: route and JSON body.
     asked: Mutex<Vec<(String, Json)>>,
-    answer: Box<dyn Fn(&str, &Json) -> Reply + Send + Sync>,
+    answer: Answer,
     released: (Mutex<bool>, Condvar),
 }
 
