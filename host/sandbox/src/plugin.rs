@@ -165,6 +165,8 @@ impl Plugin {
         let number = version.number;
         self.version.store(Arc::new(version));
         self.changes.send_replace(number);
+        self.deciding.all().iter().for_each(|pool| pool.renew());
+        self.resolving.all().iter().for_each(|pool| pool.renew());
         self.swaps.fetch_add(1, Relaxed);
         *self.error.lock() = None;
     }

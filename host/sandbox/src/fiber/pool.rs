@@ -159,8 +159,18 @@ impl<E: Exports> Pool<E> {
         self.rest.lock().failed(now, now.elapsed().subsec_nanos());
     }
 
-    /// Lets an instance wait for the next question, unless enough do.
+    /// There is another version: the instances of the old one end, and what was is forgotten.
+    pub(crate) fn renew(&self) {
+        let old = std::mem::take(&mut self.idle.lock().guests);
+        self.rest.lock().reset();
+        drop(old);
+    }
+
+    /// Lets an instance wait for the next question, unless enough do or its version is an old one.
     fn keep(self: &Arc<Self>, guest: Guest<E>) {
+        if guest.number != self.group.plugin.version.load().number {
+            return;
+        }
         let mut idle = self.idle.lock();
         if idle.guests.len() >= self.keep {
             return;

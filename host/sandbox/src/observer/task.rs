@@ -15,7 +15,7 @@ use wasmtx_hub::PathName;
 use super::{Told, words};
 use crate::{
     bindings::events::{Observing, events as wit},
-    failure::{Failure, Refused},
+    failure::{Cause, Failure, Refused},
     fiber::{Budget, Group, Guest},
     host::State,
     instance::Restored,
@@ -212,7 +212,10 @@ impl Task {
         self.guest = None;
         self.broken = true;
         self.group.place.counts.set(Condition::Restarting);
-        let now = Instant::now();
-        self.rest.failed(now, now.elapsed().subsec_nanos());
+        // A service outside that does not answer is not the plugin's fault.
+        if failure.cause != Cause::Late {
+            let now = Instant::now();
+            self.rest.failed(now, now.elapsed().subsec_nanos());
+        }
     }
 }

@@ -192,6 +192,20 @@ async fn a_plugin_that_keeps_failing_rests_and_still_lets_nobody_in() {
 }
 
 #[tokio::test]
+async fn a_new_version_ends_the_rest_and_the_old_instances() {
+    let registry = registry(vec![modes("trap")]);
+    let chain = chain(&registry, &["auth-modes"]);
+    for _ in 0..20 {
+        assert_eq!(told(&chain, "nobody").await, LATER);
+    }
+    assert_eq!(told(&chain, "allow").await, LATER, "it rests");
+    registry.apply(vec![modes("deny-not-found")]).unwrap();
+    assert_eq!(told(&chain, "allow").await, Some(Decision::Allow(Permit::default())));
+    registry.apply(vec![modes("allow")]).unwrap();
+    assert_eq!(told(&chain, "nobody").await, Some(Decision::Allow(Permit::default())));
+}
+
+#[tokio::test]
 async fn the_policy_next_asks_whoever_comes_next() {
     let registry = registry(vec![modes("trap")]);
     let next = OnError {
