@@ -9,6 +9,7 @@ mod access;
 mod api;
 mod auth_http;
 mod bundled;
+mod chaos;
 mod cli;
 mod codecs;
 mod compile;

@@ -9,11 +9,24 @@ use super::PATIENCE;
 
 /// The status and the body of one request's answer.
 pub(crate) fn request(method: &str, address: SocketAddr, route: &str) -> io::Result<(u16, String)> {
+    send(method, address, route, "application/octet-stream", &[])
+}
+
+/// The same with a body.
+pub(crate) fn send(
+    method: &str,
+    address: SocketAddr,
+    route: &str,
+    kind: &str,
+    body: &[u8],
+) -> io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    let head =
-        format!("{method} {route} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-    stream.write_all(head.as_bytes())?;
+    let length = body.len();
+    let head = format!(
+        "{method} {route} HTTP/1.1\r\nHost: {address}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(&[head.as_bytes(), body].concat())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::InvalidData)?;

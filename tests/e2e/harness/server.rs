@@ -155,6 +155,18 @@ impl Server {
         answer.unwrap_or_else(|error| panic!("{route}: {error}"))
     }
 
+    /// What the HTTP server of the API answers to anything.
+    pub(crate) fn call(&self, method: &str, route: &str, kind: &str, body: &[u8]) -> std::io::Result<(u16, String)> {
+        http::send(method, self.address("apiAddress"), route, kind, body)
+    }
+
+    /// What the API answers to a POST with a body.
+    #[track_caller]
+    pub(crate) fn post(&self, route: &str, kind: &str, body: &[u8]) -> (u16, String) {
+        let answer = http::send("POST", self.address("apiAddress"), &format!("/v3/{route}"), kind, body);
+        answer.unwrap_or_else(|error| panic!("{route}: {error}"))
+    }
+
     /// The page of metrics.
     #[track_caller]
     pub(crate) fn metrics(&self) -> String {
