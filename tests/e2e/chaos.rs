@@ -14,7 +14,7 @@ const WASM: &str = "application/wasm";
 fn bad(guest: &str, mode: &str) -> (String, String) {
     let (name, file) = (format!("{guest}-{mode}"), plugin(guest));
     let entry = format!(
-        "  {name}:\n    file: {}\n    config: {{ mode: {mode} }}\n    grant: {{ kv: yes }}\n",
+        "  {name}:\n    file: {}\n    config: {{ mode: {mode} }}\n    grant: {{ kv: yes }}\n    limits: {{ memory: 3M, callTimeout: 50ms }}\n",
         file.display()
     );
     (entry, format!("  {name}:\n    plugins: [{name}]\n"))
