@@ -56,7 +56,9 @@ fuzz: ## one target for a minute: make fuzz T=rtsp
 
 example: plugins ## serve with an example: make example E=custom-auth
 	$(if $(wildcard examples/$(E)/mediamtx.yml),,$(error say which with E=…, one of: $(notdir $(wildcard examples/*))))
-	cargo run --release --package wasmtx -- examples/$(E)/mediamtx.yml
+	cargo build --release --package wasmtx
+	$(if $(wildcard examples/$(E)/plugin.yml),target/release/wasmtx plugin build examples/$(E) --output target/plugins/$(E).wasm)
+	target/release/wasmtx examples/$(E)/mediamtx.yml
 
 reference: ## docs/plugins/reference.md from the contract
 	@cargo run --quiet --manifest-path plugins/Cargo.toml --package reference --target-dir target/guests > target/reference.md

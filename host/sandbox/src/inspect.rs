@@ -45,6 +45,8 @@ pub struct Anatomy {
     pub modules: u32,
     /// Functions of all core modules.
     pub functions: u32,
+    /// Bytes of code of the largest of them.
+    pub largest_function: usize,
     /// Memories of all core modules.
     pub memories: Vec<Memory>,
     /// Custom sections of the component and its modules: name and bytes.
@@ -121,6 +123,7 @@ impl Anatomy {
                 }
             }
             Payload::FunctionSection(section) => self.functions = self.functions.saturating_add(section.count()),
+            Payload::CodeSectionEntry(body) => self.largest_function = self.largest_function.max(body.range().len()),
             Payload::MemorySection(section) => {
                 for memory in section {
                     let memory = memory?;

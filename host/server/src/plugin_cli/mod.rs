@@ -4,6 +4,7 @@
 //! to standard error with what to do next; the exit code says whether it was well.
 
 mod bench;
+mod build;
 mod check;
 mod clip;
 mod component;
@@ -11,6 +12,8 @@ mod inspect;
 mod lock;
 mod push;
 mod run;
+mod new;
+mod project;
 mod settings;
 mod shown;
 
@@ -55,7 +58,7 @@ pub(crate) fn command() -> Command {
         .iter()
         .map(|subcommand| (subcommand.describe)(Command::new(subcommand.name)));
     Command::new("plugin")
-        .about("Look at, try and measure plugins")
+        .about("Write, look at, try and measure plugins")
         .subcommand_required(true)
         .arg_required_else_help(true)
         .disable_help_subcommand(true)

@@ -1,0 +1,3 @@
+module go-hours
+
+go 1.24
