@@ -24,7 +24,10 @@ fn main() -> io::Result<()> {
     let mut list = String::from("&[\n");
     for (name, file) in &files {
         println!("cargo::rerun-if-changed={}", file.display());
-        list.push_str(&format!("    ({name:?}, include_str!({:?})),\n", file.display().to_string()));
+        list.push_str(&format!(
+            "    ({name:?}, include_str!({:?})),\n",
+            file.display().to_string()
+        ));
     }
     list.push(']');
     for watched in ["templates", "sdk/src", "sdk/Cargo.toml", "Cargo.toml"] {
@@ -38,7 +41,9 @@ fn collect(directory: &Path, prefix: &str, files: &mut Vec<(String, PathBuf)>) -
     for entry in fs::read_dir(directory)? {
         let entry = entry?;
         let name = entry.file_name();
-        let name = name.to_str().ok_or_else(|| io::Error::other("a file name is no text"))?;
+        let name = name
+            .to_str()
+            .ok_or_else(|| io::Error::other("a file name is no text"))?;
         if entry.file_type()?.is_dir() {
             collect(&entry.path(), &format!("{prefix}{name}/"), files)?;
         } else {

@@ -19,6 +19,7 @@ mod examples;
 mod hooks;
 mod injection;
 mod joining;
+mod languages;
 mod logs;
 mod pairings;
 mod plugin_cli;

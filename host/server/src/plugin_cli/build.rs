@@ -77,7 +77,10 @@ fn run(matches: &ArgMatches, output: &mut dyn Write) -> anyhow::Result<ExitCode>
     )?;
     if component.largest_function > FUNCTION_LIMIT {
         let needed = component.largest_function.next_multiple_of(FUNCTION_LIMIT) >> 10;
-        writeln!(output, "in mediamtx.yml it needs: limits: {{ functionSize: {needed}k }}")?;
+        writeln!(
+            output,
+            "in mediamtx.yml it needs: limits: {{ functionSize: {needed}k }}"
+        )?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -10,10 +10,10 @@ mod clip;
 mod component;
 mod inspect;
 mod lock;
-mod push;
-mod run;
 mod new;
 mod project;
+mod push;
+mod run;
 mod settings;
 mod shown;
 
@@ -28,6 +28,8 @@ use tracing_subscriber::{Layer, filter::Targets, layer::SubscriberExt, util::Sub
 
 /// All there are, in the order of `--help`.
 const SUBCOMMANDS: &[Subcommand] = &[
+    new::SUBCOMMAND,
+    build::SUBCOMMAND,
     check::SUBCOMMAND,
     run::SUBCOMMAND,
     bench::SUBCOMMAND,

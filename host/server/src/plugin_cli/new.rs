@@ -61,16 +61,24 @@ fn run(matches: &ArgMatches, output: &mut dyn Write) -> anyhow::Result<ExitCode>
     let word = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
     let name = word("NAME");
     project::check_name(name)?;
-    let language = Language::ALL.into_iter().find(|language| language.name() == word("lang"));
+    let language = Language::ALL
+        .into_iter()
+        .find(|language| language.name() == word("lang"));
     let language = language.with_context(|| format!("`{}` is no language known here", word("lang")))?;
     let role = project::role(word("kind"))?;
     let files = files(name, language, role)?;
     write(Path::new(name), &files)?;
-    writeln!(output, "{name}: a {role} plugin in {language}. Next:\n\n    cd {name}")?;
+    writeln!(
+        output,
+        "{name} is there, a plugin for the role `{role}` in {language}. Next:\n\n    cd {name}"
+    )?;
     for step in steps(language) {
         writeln!(output, "    {step}")?;
     }
-    writeln!(output, "    wasmtx mediamtx.yml\n\n{name}/README.md says what is where.")?;
+    writeln!(
+        output,
+        "    wasmtx mediamtx.yml\n\n{name}/README.md says what is where."
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -94,7 +102,11 @@ fn files(name: &str, language: Language, role: Role) -> anyhow::Result<Vec<(Path
     let own = format!("{language}/{role}/");
     let known: Vec<_> = Role::ALL
         .into_iter()
-        .filter(|role| FILES.iter().any(|(file, _)| file.starts_with(&format!("{language}/{role}/"))))
+        .filter(|role| {
+            FILES
+                .iter()
+                .any(|(file, _)| file.starts_with(&format!("{language}/{role}/")))
+        })
         .map(Role::name)
         .collect();
     ensure!(
@@ -129,7 +141,9 @@ fn files(name: &str, language: Language, role: Role) -> anyhow::Result<Vec<(Path
 fn write(directory: &Path, files: &[(PathBuf, String)]) -> anyhow::Result<()> {
     let shown = directory.display();
     fs::create_dir(directory).map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => anyhow!("{shown} is there already and stays as it is; choose another name or remove it"),
+        ErrorKind::AlreadyExists => {
+            anyhow!("{shown} is there already and stays as it is; choose another name or remove it")
+        }
         _ => anyhow!("{shown} cannot be made: {error}"),
     })?;
     let written = files.iter().try_for_each(|(name, text)| {
@@ -171,7 +185,10 @@ mod tests {
     #[test]
     fn a_role_without_a_template_is_refused_with_those_that_have_one() {
         let error = files("door", Language::C, Role::Transcoder).unwrap_err().to_string();
-        assert!(error.contains("auth|filter") && error.contains("--lang rust"), "{error}");
+        assert!(
+            error.contains("auth|filter") && error.contains("--lang rust"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -191,7 +208,10 @@ mod tests {
         assert!(error.contains("there already"), "{error}");
         fs::remove_dir_all(&directory).unwrap();
         // A file where a directory has to be: nothing stays behind.
-        let clash = [(PathBuf::from("a"), String::new()), (PathBuf::from("a/b"), String::new())];
+        let clash = [
+            (PathBuf::from("a"), String::new()),
+            (PathBuf::from("a/b"), String::new()),
+        ];
         assert!(write(&directory, &clash).is_err());
         assert!(!directory.exists());
     }

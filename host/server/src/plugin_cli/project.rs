@@ -103,8 +103,7 @@ impl Project {
                 Language::ALL.map(Language::name).join("|")
             );
         };
-        let manifest: Manifest =
-            serde_yaml::from_str(&text).map_err(|error| anyhow!("{shown}/{MANIFEST}: {error}"))?;
+        let manifest: Manifest = serde_yaml::from_str(&text).map_err(|error| anyhow!("{shown}/{MANIFEST}: {error}"))?;
         Project::of_manifest(directory, manifest).with_context(|| format!("{shown}/{MANIFEST}"))
     }
 
@@ -112,7 +111,10 @@ impl Project {
     fn of_cargo(directory: PathBuf) -> Project {
         let name = directory.file_name().and_then(|name| name.to_str());
         Project {
-            name: name.filter(|name| check_name(name).is_ok()).unwrap_or("plugin").to_owned(),
+            name: name
+                .filter(|name| check_name(name).is_ok())
+                .unwrap_or("plugin")
+                .to_owned(),
             language: Language::Rust,
             roles: Vec::new(),
             uses: Vec::new(),
@@ -185,7 +187,9 @@ impl Project {
 
 /// The version in `package wasmtx:plugin@0.1.0;`.
 fn version(contract: &str) -> Option<&str> {
-    let rest = contract.lines().find_map(|line| line.trim().strip_prefix("package wasmtx:plugin@"))?;
+    let rest = contract
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("package wasmtx:plugin@"))?;
     let version = rest.split(';').next()?.trim();
     let plain = |letter: char| letter.is_ascii_alphanumeric() || ".-+".contains(letter);
     (!version.is_empty() && version.chars().all(plain)).then_some(version)
@@ -194,7 +198,12 @@ fn version(contract: &str) -> Option<&str> {
 /// A role by its name.
 pub(super) fn role(name: &str) -> anyhow::Result<Role> {
     let known = Role::ALL.into_iter().find(|role| role.name() == name);
-    known.with_context(|| format!("`{name}` is no role: there are {}", Role::ALL.map(Role::name).join(", ")))
+    known.with_context(|| {
+        format!(
+            "`{name}` is no role: there are {}",
+            Role::ALL.map(Role::name).join(", ")
+        )
+    })
 }
 
 /// A name has to do as the name of a crate, a package, a module and a file, and in mediamtx.yml.
@@ -216,7 +225,9 @@ pub(super) fn check_name(name: &str) -> anyhow::Result<()> {
 fn read(file: &Path, limit: u64) -> anyhow::Result<Option<String>> {
     let shown = file.display();
     match fs::metadata(file) {
-        Ok(found) if found.len() > limit => bail!("{shown} has {} bytes, more than the {limit} it may have", found.len()),
+        Ok(found) if found.len() > limit => {
+            bail!("{shown} has {} bytes, more than the {limit} it may have", found.len())
+        }
         Ok(_) => Ok(Some(
             fs::read_to_string(file).with_context(|| format!("{shown} cannot be read"))?,
         )),
@@ -240,7 +251,11 @@ mod tests {
         assert_eq!(project.language, Language::Js);
         assert_eq!(project.roles, [Role::Auth, Role::Filter]);
         let world = project.world(CONTRACT).unwrap();
-        for line in ["import wasmtx:plugin/kv@", "import wasmtx:plugin/proof@", "export wasmtx:plugin/auth@"] {
+        for line in [
+            "import wasmtx:plugin/kv@",
+            "import wasmtx:plugin/proof@",
+            "export wasmtx:plugin/auth@",
+        ] {
             assert!(world.contains(line), "{world}");
         }
         assert!(!world.contains("plugin/http"), "{world}");
@@ -271,7 +286,20 @@ mod tests {
         for name in ["a", "night-shift", "h264", &"a".repeat(NAME_LENGTH)] {
             assert!(check_name(name).is_ok(), "{name}");
         }
-        for name in ["", "-a", "a-", "a--b", "4k", "Door", "a_b", "a/b", "..", "ä", "a b", &"a".repeat(NAME_LENGTH + 1)] {
+        for name in [
+            "",
+            "-a",
+            "a-",
+            "a--b",
+            "4k",
+            "Door",
+            "a_b",
+            "a/b",
+            "..",
+            "ä",
+            "a b",
+            &"a".repeat(NAME_LENGTH + 1),
+        ] {
             assert!(check_name(name).is_err(), "{name}");
         }
     }
@@ -279,7 +307,12 @@ mod tests {
     #[test]
     fn the_contract_has_a_version() {
         assert!(version(CONTRACT).is_some());
-        for text in ["", "package wasmtx:plugin@;", "package wasmtx:plugin@1 };", "package other:plugin@0.1.0;"] {
+        for text in [
+            "",
+            "package wasmtx:plugin@;",
+            "package wasmtx:plugin@1 };",
+            "package other:plugin@0.1.0;",
+        ] {
             assert_eq!(version(text), None, "{text}");
         }
     }

@@ -1,9 +1,6 @@
 //! Bindings for C and Go: the contract's types and functions in the words of the language.
 
-use std::{
-    fs,
-    path::Path,
-};
+use std::{fs, path::Path};
 
 use anyhow::Context;
 use wit_bindgen_core::{Files, WorldGenerator};
@@ -18,7 +15,10 @@ pub(super) fn generate(mut generator: Box<dyn WorldGenerator>, world: &World) ->
     let mut files = Files::default();
     // The generator numbers types anew in the resolve that it is given.
     generator.generate(&mut world.resolve.clone(), world.id, &mut files)?;
-    Ok(files.iter().map(|(name, bytes)| (name.to_owned(), bytes.to_vec())).collect())
+    Ok(files
+        .iter()
+        .map(|(name, bytes)| (name.to_owned(), bytes.to_vec()))
+        .collect())
 }
 
 /// Writes them below a directory. What would not change is not touched, so that nothing is compiled again because of it.

@@ -20,9 +20,21 @@ const SOURCES: &str = "src";
 const BINDINGS: &str = "build/bindings";
 /// More files are no plugin.
 const MAX_SOURCES: usize = 1_000;
-const CLANG: [&str; 8] = ["clang", "clang-22", "clang-21", "clang-20", "clang-19", "clang-16", "clang-15", "clang-14"];
-const LINKER: [&str; 8] = ["wasm-ld", "wasm-ld-22", "wasm-ld-21", "wasm-ld-20", "wasm-ld-19", "wasm-ld-16", "wasm-ld-15", "wasm-ld-14"];
-const INSTALL: &str = "apt-get install -y clang lld wasi-libc libclang-rt-14-dev-wasm32 (or the WASI SDK, named by WASI_SDK_PATH)";
+const CLANG: [&str; 8] = [
+    "clang", "clang-22", "clang-21", "clang-20", "clang-19", "clang-16", "clang-15", "clang-14",
+];
+const LINKER: [&str; 8] = [
+    "wasm-ld",
+    "wasm-ld-22",
+    "wasm-ld-21",
+    "wasm-ld-20",
+    "wasm-ld-19",
+    "wasm-ld-16",
+    "wasm-ld-15",
+    "wasm-ld-14",
+];
+const INSTALL: &str =
+    "apt-get install -y clang lld wasi-libc libclang-rt-14-dev-wasm32 (or the WASI SDK, named by WASI_SDK_PATH)";
 /// Bytes of stack, at the bottom of the memory: an overflow traps instead of writing over data.
 const STACK: &str = "-Wl,-z,stack-size=65536,--stack-first";
 
@@ -37,12 +49,24 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Component> {
     let sources = sources(root)?;
     let clang = || {
         let mut command = tool::command(&tools.clang, root);
-        command.args(["--target=wasm32-wasi", "-O2", "-g0", "-fvisibility=hidden", "-I", BINDINGS]);
+        command.args([
+            "--target=wasm32-wasi",
+            "-O2",
+            "-g0",
+            "-fvisibility=hidden",
+            "-I",
+            BINDINGS,
+        ]);
         command
     };
     let object = scratch(project)?.join("bindings.o");
     // Generated: what it could be warned about is nobody's here.
-    tool::run(clang().arg("-w").args(["-c", "build/bindings/plugin.c", "-o"]).arg(&object))?;
+    tool::run(
+        clang()
+            .arg("-w")
+            .args(["-c", "build/bindings/plugin.c", "-o"])
+            .arg(&object),
+    )?;
     tool::run(
         clang()
             .args(["-mexec-model=reactor", "-Wall", "-Wextra", STACK, "-Wl,--strip-debug"])
@@ -66,7 +90,11 @@ fn sources(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
             sources.push(file);
         }
     }
-    ensure!(!sources.is_empty(), "{} has no .c file: they are the plugin", directory.display());
+    ensure!(
+        !sources.is_empty(),
+        "{} has no .c file: they are the plugin",
+        directory.display()
+    );
     sources.sort();
     Ok(sources)
 }
@@ -81,14 +109,22 @@ impl Tools {
     fn find() -> anyhow::Result<Tools> {
         if let Some(sdk) = env::var_os("WASI_SDK_PATH") {
             let clang = PathBuf::from(sdk).join("bin/clang");
-            ensure!(clang.is_file(), "{} is missing: WASI_SDK_PATH names no WASI SDK", clang.display());
+            ensure!(
+                clang.is_file(),
+                "{} is missing: WASI_SDK_PATH names no WASI SDK",
+                clang.display()
+            );
             return Ok(Tools { clang, linker: None });
         }
         let why = "compiles C for WebAssembly";
         let clang = tool::require(&CLANG, &[], why, INSTALL)?;
         let linker = tool::require(&LINKER, &[PathBuf::from("/usr/lib/llvm-14/bin")], "links it", INSTALL)?;
         let header = Path::new("/usr/include/wasm32-wasi/stdlib.h");
-        ensure!(header.is_file(), "the C library for WebAssembly ({}) is missing; install it: {INSTALL}", header.display());
+        ensure!(
+            header.is_file(),
+            "the C library for WebAssembly ({}) is missing; install it: {INSTALL}",
+            header.display()
+        );
         Ok(Tools {
             clang,
             linker: Some(linker),

@@ -37,7 +37,8 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Component> {
         OLDEST.1,
         said.trim()
     );
-    let text = fs::read_to_string(root.join("go.mod")).with_context(|| format!("{}/go.mod cannot be read", root.display()))?;
+    let text =
+        fs::read_to_string(root.join("go.mod")).with_context(|| format!("{}/go.mod cannot be read", root.display()))?;
     let name = module_name(&text).context("go.mod does not say `module NAME`")?;
 
     let contract = project.contract()?;
@@ -75,7 +76,9 @@ fn adapt((file, bytes): File, module: &str) -> File {
     let mut adapted = String::with_capacity(text.len());
     for line in text.lines() {
         let trimmed = line.trim();
-        let exported = trimmed.strip_prefix(&format!("\"{module}/export_")).and_then(|rest| rest.strip_suffix('"'));
+        let exported = trimmed
+            .strip_prefix(&format!("\"{module}/export_"))
+            .and_then(|rest| rest.strip_suffix('"'));
         match exported {
             // The functions of all interfaces are in one package, under the name that the calls use.
             Some(interface) => adapted.push_str(&format!("export_{interface} \"{module}/plugin\"")),
@@ -91,12 +94,19 @@ fn adapt((file, bytes): File, module: &str) -> File {
 
 /// `(1, 26)` for `go1.26.8`.
 fn version(said: &str) -> Option<(u32, u32)> {
-    let mut numbers = said.trim().strip_prefix("go")?.split(|letter: char| !letter.is_ascii_digit());
+    let mut numbers = said
+        .trim()
+        .strip_prefix("go")?
+        .split(|letter: char| !letter.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 fn module_name(text: &str) -> Option<&str> {
-    let name = text.lines().find_map(|line| line.trim().strip_prefix("module "))?.trim().trim_matches('"');
+    let name = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("module "))?
+        .trim()
+        .trim_matches('"');
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-._~/".contains(letter);
     (!name.is_empty() && name.chars().all(plain)).then_some(name)
 }
@@ -109,11 +119,17 @@ mod tests {
     fn generated_files_use_what_the_plugin_has() {
         let text = "import (\n\twitTypes \"go.bytecodealliance.org/pkg/wit/types\"\n\t\"door/export_wasmtx_plugin_auth\"\n)\n\
                     func wasm_export_wasmtx_plugin_auth_check(arg0 uintptr) uintptr {\n";
-        let (name, bytes) = adapt(("wit_exports/wit_exports.go".to_owned(), text.as_bytes().to_vec()), "door");
+        let (name, bytes) = adapt(
+            ("wit_exports/wit_exports.go".to_owned(), text.as_bytes().to_vec()),
+            "door",
+        );
         let adapted = String::from_utf8(bytes).unwrap();
         assert_eq!(name, "wit_exports/wit_exports.go");
         assert!(adapted.contains("witTypes \"door/bindings/types\""), "{adapted}");
-        assert!(adapted.contains("export_wasmtx_plugin_auth \"door/plugin\""), "{adapted}");
+        assert!(
+            adapted.contains("export_wasmtx_plugin_auth \"door/plugin\""),
+            "{adapted}"
+        );
         assert!(adapted.ends_with("{\ndefer witRuntime.LogPanic()\n"), "{adapted}");
     }
 
@@ -124,7 +140,10 @@ mod tests {
         for text in ["", "go", "go1", "devel", "go1.x"] {
             assert_eq!(version(text), None, "{text}");
         }
-        assert_eq!(module_name("// x\nmodule example.com/door\n\ngo 1.24\n"), Some("example.com/door"));
+        assert_eq!(
+            module_name("// x\nmodule example.com/door\n\ngo 1.24\n"),
+            Some("example.com/door")
+        );
         for text in ["", "module", "module a b", "module \"a\\\"\""] {
             assert_eq!(module_name(text), None, "{text}");
         }

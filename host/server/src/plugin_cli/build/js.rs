@@ -20,7 +20,10 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Component> {
         "makes components of JavaScript",
         &format!("cd {shown} && npm install (npm comes with Node.js 18 or newer: apt-get install -y nodejs npm)"),
     )?;
-    anyhow::ensure!(root.join(ENTRY).is_file(), "{shown}/{ENTRY} is missing: it exports the plugin's interfaces");
+    anyhow::ensure!(
+        root.join(ENTRY).is_file(),
+        "{shown}/{ENTRY} is missing: it exports the plugin's interfaces"
+    );
     let contract = project.contract()?;
     let scratch = scratch(project)?;
     bindings::write_wit(&scratch.join("wit"), &contract, &project.world(&contract)?)?;
@@ -28,7 +31,17 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Component> {
     // Without `--sync` a component would be of a kind that a server refuses, and without `--stub-wasi` it would import WASI.
     tool::run(
         tool::command(&program, root)
-            .args(["--sync", "--stub-wasi", "--opt-size", "--world", "plugin", "--module-root", ".", "--js", ENTRY])
+            .args([
+                "--sync",
+                "--stub-wasi",
+                "--opt-size",
+                "--world",
+                "plugin",
+                "--module-root",
+                ".",
+                "--js",
+                ENTRY,
+            ])
             .args(["--wit", "build/wit", "--output", "build/component.wasm"]),
     )?;
     Component::check(fs::read(&made).with_context(|| format!("{TOOL} wrote no {}", made.display()))?)

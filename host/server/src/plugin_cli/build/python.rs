@@ -22,7 +22,10 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Component> {
             "cd {shown} && python3 -m venv .venv && .venv/bin/pip install -r requirements.txt (venv: apt-get install -y python3-venv)"
         ),
     )?;
-    anyhow::ensure!(root.join(ENTRY).with_extension("py").is_file(), "{shown}/{ENTRY}.py is missing: it has the plugin's classes");
+    anyhow::ensure!(
+        root.join(ENTRY).with_extension("py").is_file(),
+        "{shown}/{ENTRY}.py is missing: it has the plugin's classes"
+    );
     let contract = project.contract()?;
     let scratch = scratch(project)?;
     bindings::write_wit(&scratch.join("wit"), &contract, &project.world(&contract)?)?;
@@ -39,6 +42,14 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Component> {
     }
     tool::run(command().args(["bindings", "build/bindings"]))?;
     // Without `--stub-wasi` it would import WASI.
-    tool::run(command().args(["componentize", "--stub-wasi", "--python-path", ".", "--output", "build/component.wasm", ENTRY]))?;
+    tool::run(command().args([
+        "componentize",
+        "--stub-wasi",
+        "--python-path",
+        ".",
+        "--output",
+        "build/component.wasm",
+        ENTRY,
+    ]))?;
     Component::check(fs::read(&made).with_context(|| format!("{TOOL} wrote no {}", made.display()))?)
 }

@@ -21,7 +21,13 @@ const DEBIAN_LINKER: &str = "wasm-ld-19";
 
 pub(super) fn build(project: &Project) -> anyhow::Result<Component> {
     let mut cargo = Toolchain::find()?.cargo(&project.directory);
-    cargo.args(["build", "--release", "--target", TARGET, "--message-format=json-render-diagnostics"]);
+    cargo.args([
+        "build",
+        "--release",
+        "--target",
+        TARGET,
+        "--message-format=json-render-diagnostics",
+    ]);
     let messages = tool::output(&mut cargo)?;
     let module = module(&messages)?;
     let module = fs::read(&module).with_context(|| format!("cargo wrote no {}", module.display()))?;
@@ -30,7 +36,9 @@ pub(super) fn build(project: &Project) -> anyhow::Result<Component> {
 
 /// The one module among the artifacts that cargo tells of.
 fn module(messages: &str) -> anyhow::Result<PathBuf> {
-    let artifacts = messages.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok());
+    let artifacts = messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Json>(line).ok());
     let mut modules = artifacts
         .filter(|message| message["reason"] == "compiler-artifact")
         .flat_map(|message| message["filenames"].as_array().cloned().unwrap_or_default())
@@ -64,7 +72,8 @@ impl Toolchain {
         {
             return Ok(Toolchain::Ready(cargo));
         }
-        let sources = || sysroot(Path::new(DEBIAN_RUSTC)).map(|root| root.join("lib/rustlib/src/rust/library/Cargo.lock"));
+        let sources =
+            || sysroot(Path::new(DEBIAN_RUSTC)).map(|root| root.join("lib/rustlib/src/rust/library/Cargo.lock"));
         if choice != "rustup"
             && Path::new(DEBIAN_CARGO).is_file()
             && tool::find(&[DEBIAN_LINKER], &[]).is_some()
@@ -97,7 +106,12 @@ impl Toolchain {
             }
         };
         // Those of whoever calls us are for another target. The names of files in panics say nothing of this machine.
-        for name in ["RUSTC", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET", "RUSTC_WRAPPER"] {
+        for name in [
+            "RUSTC",
+            "CARGO_ENCODED_RUSTFLAGS",
+            "CARGO_BUILD_TARGET",
+            "RUSTC_WRAPPER",
+        ] {
             command.env_remove(name);
         }
         let home = env::var_os("CARGO_HOME").map(PathBuf::from);

@@ -3,7 +3,7 @@
 use std::{
     env,
     ffi::OsStr,
-    io,
+    io::{self, Write},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -14,7 +14,9 @@ use anyhow::{Context, bail};
 pub(super) fn find(names: &[&str], directories: &[PathBuf]) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let places: Vec<PathBuf> = directories.iter().cloned().chain(env::split_paths(&path)).collect();
-    let candidates = names.iter().flat_map(|name| places.iter().map(move |place| place.join(name)));
+    let candidates = names
+        .iter()
+        .flat_map(|name| places.iter().map(move |place| place.join(name)));
     candidates.into_iter().find(|file| file.is_file())
 }
 
@@ -30,15 +32,9 @@ pub(super) fn command(program: &Path, directory: &Path) -> Command {
     command
 }
 
-/// Runs it to its end. What it says goes to standard error: standard output is for what was asked for.
+/// Runs it to its end. Its progress is nobody's here; what it warns of is.
 pub(super) fn run(command: &mut Command) -> anyhow::Result<()> {
-    command.stdout(io::stderr()).stderr(Stdio::inherit());
-    let name = name(command);
-    let status = command.status().with_context(|| format!("{name} does not start"))?;
-    if !status.success() {
-        bail!("{name} found something wrong ({status}), see above; nothing was written");
-    }
-    Ok(())
+    output(command).map(drop)
 }
 
 /// Runs it to its end and answers what it wrote to standard output.
@@ -47,14 +43,21 @@ pub(super) fn output(command: &mut Command) -> anyhow::Result<String> {
     let name = name(command);
     let output = command.output().with_context(|| format!("{name} does not start"))?;
     if !output.status.success() {
-        bail!("{name} found something wrong ({}), see above; nothing was written", output.status);
+        // Some tools say there what is wrong.
+        let _ = io::stderr().write_all(&output.stdout);
+        bail!(
+            "{name} found something wrong ({}), see above; nothing was written",
+            output.status
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn name(command: &Command) -> String {
     let program = Path::new(command.get_program());
-    program.file_name().map_or_else(String::new, |name| OsStr::to_string_lossy(name).into_owned())
+    program
+        .file_name()
+        .map_or_else(String::new, |name| OsStr::to_string_lossy(name).into_owned())
 }
 
 #[cfg(test)]
@@ -74,7 +77,10 @@ mod tests {
     fn what_is_missing_is_named_with_the_line_that_installs_it() {
         let error = require(&["nobody-has-this"], &[], "brews coffee", "apt-get install -y coffee").unwrap_err();
         let text = error.to_string();
-        assert!(text.contains("nobody-has-this is missing, which brews coffee"), "{text}");
+        assert!(
+            text.contains("nobody-has-this is missing, which brews coffee"),
+            "{text}"
+        );
         assert!(text.contains("apt-get install -y coffee"), "{text}");
     }
 
@@ -83,7 +89,10 @@ mod tests {
         let shell = find(&["sh"], &[]).unwrap();
         let error = run(command(&shell, Path::new("/")).args(["-c", "exit 3"])).unwrap_err();
         assert!(error.to_string().starts_with("sh found something wrong"), "{error}");
-        assert_eq!(output(command(&shell, Path::new("/")).args(["-c", "echo hi"])).unwrap(), "hi\n");
+        assert_eq!(
+            output(command(&shell, Path::new("/")).args(["-c", "echo hi"])).unwrap(),
+            "hi\n"
+        );
         assert!(output(command(&shell, Path::new("/")).args(["-c", "exit 1"])).is_err());
     }
 
