@@ -12,7 +12,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value as Json;
 
-use super::{Folder, Transport, folder, http, tool, until};
+use super::{Folder, PATIENCE, Transport, folder, http, tool, until, until_within};
 
 /// A running server in a folder of its own. Ended when dropped; its log is shown when the test failed.
 pub(crate) struct Server {
@@ -78,13 +78,19 @@ impl Server {
 
     /// Starts a server by a command made by [`command`] and changed since.
     #[track_caller]
-    pub(crate) fn launch(folder: Folder, mut command: Command) -> Server {
+    pub(crate) fn launch(folder: Folder, command: Command) -> Server {
+        Server::launch_within(PATIENCE, folder, command)
+    }
+
+    /// As [`Server::launch`], for one that has much to compile first.
+    #[track_caller]
+    pub(crate) fn launch_within(patience: Duration, folder: Folder, mut command: Command) -> Server {
         let log = File::create(folder.file(LOG)).expect("a file for the log");
         command.stdout(log.try_clone().expect("a second handle")).stderr(log);
         let child = command.spawn().expect("the server starts");
         let mut server = Server { child, folder };
         // The API is the last to listen.
-        until("the server listens", || {
+        until_within(patience, "the server listens", || {
             let ended = server.child.try_wait().expect("a child of ours");
             assert_eq!(ended, None, "the server ended:\n{}", server.log());
             server.find_address("metricsAddress")
