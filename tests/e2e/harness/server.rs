@@ -7,6 +7,7 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::OnceLock,
     thread,
+    time::Duration,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
