@@ -209,7 +209,9 @@ fn thinning_in_c_keeps_what_others_need() {
     let _publishing = Player::FFmpeg.publish(&server, Transport::Tcp, "cam1", &clip);
     server.online("cam1");
     let got = Player::FFmpeg.read(&server, Transport::Tcp, "cam1", 30).hashes();
-    assert_run(&clip.hashes(), &got, 30);
+    // A picture that was predicted from a dropped one would be another picture.
+    let sent = clip.hashes();
+    assert!(got.iter().all(|picture| sent.contains(picture)), "{got:?} in {sent:?}");
 }
 
 #[test]
@@ -245,7 +247,16 @@ fn examples_have_the_helpers_of_the_templates() {
         (
             "c-thin",
             "c",
-            &["src/json.c", "src/json.h", "test/server.h", "Makefile", ".gitignore"],
+            &[
+                "src/json.c",
+                "src/json.h",
+                "src/log.c",
+                "src/log.h",
+                "test/server.c",
+                "test/server.h",
+                "Makefile",
+                ".gitignore",
+            ],
         ),
         ("go-hours", "go", &["main.go", "plugin/lifecycle.go", ".gitignore"]),
     ] {

@@ -1,11 +1,11 @@
 // Of the frames that no other frame needs, passes every n-th. The rest passes whole.
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "json.h"
+#include "log.h"
 #include "plugin.h"
 
 #define FRAME_DISPOSABLE 4u
@@ -76,7 +76,7 @@ exports_wasmtx_plugin_filter_frame(exports_wasmtx_plugin_filter_frame_info_t *in
 
 void exports_wasmtx_plugin_filter_close(exports_wasmtx_plugin_filter_close_reason_t reason) {
   (void)reason;
-  printf("%" PRIu64 " of %" PRIu64 " disposable frames dropped\n", dropped, seen);
+  say(WASMTX_PLUGIN_LOG_LEVEL_INFO, "%" PRIu64 " of %" PRIu64 " disposable frames dropped", dropped, seen);
 }
 
 // The next version goes on counting where this one stopped: the two numbers, little-endian as they lie in memory.

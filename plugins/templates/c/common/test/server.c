@@ -1,5 +1,6 @@
 #include "server.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,10 @@ plugin_string_t text(const char *text) {
 
 bool same(plugin_string_t string, const char *text) {
   return string.len == strlen(text) && memcmp(string.ptr, text, string.len) == 0;
+}
+
+void wasmtx_plugin_log_log(wasmtx_plugin_log_level_t level, plugin_string_t *message) {
+  printf("log, level %d: %.*s\n", level, (int)message->len, (const char *)message->ptr);
 }
 
 bool wasmtx_plugin_proof_verify(plugin_string_t *user, plugin_string_t *secret) {

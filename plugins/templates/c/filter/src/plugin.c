@@ -1,10 +1,10 @@
 // Counts the frames of a stream, and shows readers nothing but keyframes if it is told to.
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "json.h"
+#include "log.h"
 #include "plugin.h"
 
 // One instance of this program per stream.
@@ -40,7 +40,7 @@ bool exports_wasmtx_plugin_filter_open(exports_wasmtx_plugin_filter_publication_
                                        exports_wasmtx_plugin_filter_plugin_error_t *error) {
   (void)error;
   size_t count = publication->tracks.len;
-  printf("%.*s has %zu tracks\n", (int)publication->path.len, (const char *)publication->path.ptr, count);
+  say(WASMTX_PLUGIN_LOG_LEVEL_INFO, "%.*s has %zu tracks", (int)publication->path.len, (const char *)publication->path.ptr, count);
   opening->tracks.is_some = false;
   opening->interests.len = count;
   opening->interests.ptr = count ? calloc(count, sizeof *opening->interests.ptr) : NULL;
@@ -66,7 +66,7 @@ exports_wasmtx_plugin_filter_frame(exports_wasmtx_plugin_filter_frame_info_t *in
 
 void exports_wasmtx_plugin_filter_close(exports_wasmtx_plugin_filter_close_reason_t reason) {
   (void)reason;
-  printf("%" PRIu64 " frames passed\n", frames);
+  say(WASMTX_PLUGIN_LOG_LEVEL_INFO, "%" PRIu64 " frames passed", frames);
 }
 
 // Nothing to hand over to the next version, nothing to do now and then.
