@@ -3,6 +3,7 @@
 use std::fs;
 
 use rustix::process::{Pid, Signal, kill_process};
+use wasmtx_media::{Codec, Kind};
 
 use crate::harness::{Folder, Publisher, Reader, Server, made_up, number_of, plugin, until};
 
@@ -71,6 +72,11 @@ fn streams_until_logged(server: &Server, words: &[&str], mut meanwhile: impl FnM
     line
 }
 
+/// Whether a path takes a stream.
+fn may_publish(server: &Server, path: &str) -> bool {
+    Publisher::try_new(server, path, None, Kind::Video, Codec::Vp8).is_ok()
+}
+
 #[test]
 fn a_component_that_takes_too_long_to_compile_leaves_the_old_version_running() {
     let server = with_filter("compileTimeout: 2s");
@@ -109,4 +115,38 @@ fn the_compiler_may_be_killed_at_its_work() {
     until("the next version takes over", || {
         (server.api("plugins/list")["items"][0]["swaps"] == 1).then_some(())
     });
+}
+
+#[test]
+fn a_server_that_starts_with_a_bomb_serves_all_paths_but_those_that_use_it() {
+    let folder = Folder::new();
+    folder.write(FILE, bomb());
+    let server = Server::start_in(
+        folder,
+        &format!(
+            "plugins:\n  bomb:\n    file: ./{FILE}\n    limits: {{ compileTimeout: 2s }}\n  good:\n    file: {}\npaths:\n  \
+             cam1:\n    plugins: [good]\n  cam2:\n    plugins: [bomb]\n",
+            plugin("pass").display()
+        ),
+        &[],
+    );
+    let line = server.logged(&["plugin is refused"]);
+    assert!(line.contains("more than 2 s of processor time"), "{line}");
+    let shown = server.api("plugins/get/bomb")["error"].to_string();
+    assert!(shown.contains("compileTimeout"), "{shown}");
+
+    let frames = made_up(100, 10, 200);
+    let mut publisher = Publisher::vp8(&server, "cam1");
+    let reader = Reader::new(&server, "cam1");
+    publisher.send_all(&frames);
+    reader.until(0, frames.len());
+    assert!(
+        !may_publish(&server, "cam2"),
+        "nothing is known about what it would see"
+    );
+
+    // A good component over it, and the path is open.
+    server.folder().write(FILE, fs::read(plugin("pass")).expect("a plugin"));
+    server.logged(&["plugin is no longer refused"]);
+    until("the path is open", || may_publish(&server, "cam2").then_some(()));
 }

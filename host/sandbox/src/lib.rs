@@ -35,6 +35,7 @@ mod metrics;
 mod observer;
 mod plugin;
 mod policy;
+mod refused;
 mod registry;
 mod resolver;
 mod sampler;

@@ -16,8 +16,10 @@ use crate::{
 impl Registry {
     /// One plugin.
     pub fn get(&self, name: &str) -> Option<Status> {
-        let entry = self.entry(name).ok()?;
-        Some(entry.plugin.status(&entry.spec))
+        match self.entry(name) {
+            Ok(entry) => Some(entry.plugin.status(&entry.spec)),
+            Err(_) => self.0.waiting.status().into_iter().find(|status| status.name == name),
+        }
     }
 
     /// Reads a plugin's component again and lets it take over, even when it is the same: a fresh start for a plugin that
@@ -27,6 +29,10 @@ impl Registry {
     /// Why the old version stays; it runs on undisturbed.
     pub fn reload(&self, name: &str) -> Result<String, Error> {
         let _changing = self.0.changing.lock();
+        if let Some(loaded) = self.0.try_again(name) {
+            loaded?;
+            return Ok(self.entry(name)?.plugin.version.load().short());
+        }
         let Entry { plugin, spec, .. } = self.entry(name)?;
         let replaced = read(&spec).and_then(|bytes| self.0.replace(&plugin, &spec, &bytes));
         if let Err(error) = &replaced {

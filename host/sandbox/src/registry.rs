@@ -32,6 +32,7 @@ use crate::{
     observer::{Observer, Observers},
     plugin::{Plugin, Status},
     policy::OnError,
+    refused::Waiting,
     resolver::Resolvers,
     services::Services,
     shelf::Shelf,
@@ -117,6 +118,8 @@ pub struct Chains {
     pub events: Option<Arc<Observers>>,
     /// The resolvers.
     pub resolver: Option<Arc<Resolvers>>,
+    /// Whether a plugin of the list was refused, so that the filters let no stream begin; see [`Registry::begin`].
+    pub closed: bool,
 }
 
 /// All plugins of a server. Cheap to clone; threads end with the last clone.
@@ -129,6 +132,7 @@ pub(crate) struct Inner {
     pub(crate) aside: Arc<Aside>,
     shelf: Shelf,
     pub(crate) plugins: Mutex<BTreeMap<String, Entry>>,
+    pub(crate) waiting: Waiting,
     /// The number of the next version of any plugin.
     pub(crate) numbers: AtomicU64,
     /// Held while plugins change, so that two changes of one plugin come one after the other.
@@ -163,10 +167,20 @@ impl Registry {
     pub fn apply(&self, specs: Vec<PluginSpec>) -> Result<(), Vec<Error>> {
         let _changing = self.0.changing.lock();
         let names: Vec<_> = specs.iter().map(|spec| spec.name.clone()).collect();
-        let errors: Vec<_> = specs
-            .into_iter()
-            .filter_map(|spec| self.0.put(spec, true).err())
-            .collect();
+        let put = |spec: PluginSpec| {
+            let refused = self.0.waiting.has(&spec);
+            let name = spec.name.clone();
+            match self.0.put(spec, true) {
+                Ok(()) => {
+                    self.0.waiting.remove(&name);
+                    None
+                }
+                Err(Error::Refused { .. }) if refused => None,
+                Err(error) => Some(error),
+            }
+        };
+        let errors: Vec<_> = specs.into_iter().filter_map(put).collect();
+        self.0.waiting.retain(&names);
         self.0
             .plugins
             .lock()
@@ -184,7 +198,7 @@ impl Registry {
         }
         let (mut filters, mut transcoders, mut sinks) = (Vec::new(), Vec::new(), Vec::new());
         let (mut auth, mut events, mut resolvers) = (Vec::new(), Vec::new(), Vec::new());
-        let mut errors = Vec::new();
+        let (mut errors, mut closed) = (Vec::new(), None);
         for (position, used) in uses.iter().enumerate() {
             let config: Option<Arc<str>> = used.config.as_ref().map(text);
             let plugin = match self.0.find(&used.plugin).and_then(|plugin| {
@@ -193,7 +207,10 @@ impl Registry {
             }) {
                 Ok(plugin) => plugin,
                 Err(error) => {
-                    errors.push(error);
+                    match self.0.waiting.closed(&used.plugin) {
+                        Some(plugin) => closed = Some(plugin),
+                        None => errors.push(error),
+                    }
                     continue;
                 }
             };
@@ -240,7 +257,15 @@ impl Registry {
         if !errors.is_empty() {
             return Err(errors);
         }
+        if let Some(plugin) = closed {
+            return Ok(Chains {
+                filters: Some(plugin.stages()),
+                closed: true,
+                ..Chains::default()
+            });
+        }
         Ok(Chains {
+            closed: false,
             filters: (!filters.is_empty() || !transcoders.is_empty())
                 .then(|| Arc::new(Chain::new(&self.0.aside, filters, transcoders)) as Arc<dyn Stages>),
             sinks: (!sinks.is_empty()).then(|| Arc::new(Sinks::new(sinks))),
@@ -293,12 +318,12 @@ impl Registry {
 
     /// All plugins, by name.
     pub fn status(&self) -> Vec<Status> {
-        self.0
-            .plugins
-            .lock()
-            .values()
-            .map(|entry| entry.plugin.status(&entry.spec))
-            .collect()
+        let plugins = self.0.plugins.lock();
+        let mut all: Vec<_> = plugins.values().map(|entry| entry.plugin.status(&entry.spec)).collect();
+        drop(plugins);
+        all.extend(self.0.waiting.status());
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
     }
 }
 
@@ -319,13 +344,14 @@ impl Inner {
             aside: Arc::new(Aside::new()?),
             shelf: Shelf::new(state)?,
             plugins: Mutex::default(),
+            waiting: Waiting::default(),
             numbers: AtomicU64::new(1),
             changing: Mutex::new(()),
         })
     }
 
     /// Loads or replaces one plugin, if anything about it changed.
-    fn put(&self, spec: PluginSpec, listed: bool) -> Result<(), Error> {
+    pub(crate) fn put(&self, spec: PluginSpec, listed: bool) -> Result<(), Error> {
         let present = self.plugins.lock().get(&spec.name).cloned();
         let plugin = match present {
             Some(present) if present.spec == spec => present.plugin,
@@ -352,7 +378,8 @@ impl Inner {
             return Ok(plugin);
         }
         let bundled = name.strip_prefix(BUILTIN).unwrap_or(name);
-        if bundled::component(bundled).is_none() {
+        // One that is refused does not become the bundled one of its name.
+        if bundled::component(bundled).is_none() || self.waiting.closed(name).is_some() {
             return Err(Error::Unknown(name.to_owned()));
         }
         let _changing = self.changing.lock();
@@ -429,7 +456,9 @@ impl Inner {
             )),
             Source::Bundled(_) => None,
         };
-        self.plugins.lock().values().filter_map(file).collect()
+        let mut files: Vec<_> = self.plugins.lock().values().filter_map(file).collect();
+        files.extend(self.waiting.files());
+        files
     }
 
     /// Whether these bytes are a component that might be run.
@@ -445,6 +474,9 @@ impl Inner {
         let _changing = self.changing.lock();
         let entry = self.plugins.lock().get(name).cloned();
         let Some(Entry { plugin, spec, .. }) = entry else {
+            if let Some(Err(error)) = self.try_again(name) {
+                tracing::warn!(plugin = name, %error, "the plugin is still refused");
+            }
             return;
         };
         if let Err(error) = self.replace(&plugin, &spec, bytes) {

@@ -54,6 +54,8 @@ impl Force {
         (same_list && same_names)
             .then(|| self.chains.get(name).cloned())
             .flatten()
+            // What it waits for may be there now.
+            .filter(|chains| !chains.closed)
     }
 }
 

@@ -44,6 +44,11 @@ pub async fn run(config: Config, logs: Logs) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             () = signals.next() => break,
+            mended = server.mend() => {
+                if let Err(error) = mended {
+                    refuse(&format!("{error:#}"));
+                }
+            }
             () = changed(&mut watch) => {
                 let Some(watch) = &watch else { continue };
                 tokio::select! {

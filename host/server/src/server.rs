@@ -188,6 +188,16 @@ impl Server {
         Ok(())
     }
 
+    /// Waits until a plugin that was refused so far can be had, and puts the configuration in force once more: paths that
+    /// use the plugin open.
+    ///
+    /// # Errors
+    /// As of [`reload`](Self::reload).
+    pub async fn mend(&self) -> anyhow::Result<()> {
+        self.plugins.mended().await;
+        self.reload((*self.in_force.config()).clone()).await
+    }
+
     /// Every bound address.
     pub fn listeners(&self) -> &[Listener] {
         &self.listeners
@@ -259,7 +269,7 @@ async fn load(config: Config, services: sandbox::Services) -> anyhow::Result<(sa
     let loaded = tokio::task::spawn_blocking(move || {
         let state = config.global.state_directory.clone();
         let specs = wiring::specs(&config);
-        let plugins = sandbox::Registry::new(Some(&state), services, specs).map_err(sentences)?;
+        let plugins = sandbox::Registry::begin(Some(&state), services, specs).map_err(sentences)?;
         let force = Force::new(config, &plugins, None)?;
         anyhow::Ok((plugins, force))
     });

@@ -11,6 +11,7 @@ mod hostile;
 mod limits;
 mod load;
 mod manage;
+mod refused;
 mod resolver;
 mod sinks;
 mod swap;
