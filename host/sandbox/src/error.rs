@@ -48,6 +48,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// What the plugin's entry says about it does not hold: another component than it wants, a grant that cannot work.
+    #[error("plugin {plugin:?} is refused: {reason}")]
+    Entry {
+        /// The name in the configuration.
+        plugin: String,
+        /// What does not hold.
+        reason: String,
+    },
     /// The plugin says that its configuration is wrong.
     #[error("plugin {plugin:?}, config{pointer}: {message}")]
     Config {

@@ -20,7 +20,7 @@ use crate::{
     aside::Aside,
     auth::{AuthChain, AuthSlot},
     bundled,
-    cache::{Cache, Digest, hex},
+    cache::{self, Cache, Digest, hex},
     chain::Chain,
     compile::Compiler,
     component::{Loader, Role},
@@ -389,27 +389,32 @@ impl Inner {
 
     /// A version of these bytes and settings.
     fn version(&self, spec: &PluginSpec, bytes: &Arc<[u8]>) -> Result<Version, Error> {
-        let refused = |reason| Error::Refused {
-            plugin: spec.name.clone(),
+        let plugin = || spec.name.clone();
+        let entry = |reason| Error::Entry {
+            plugin: plugin(),
             reason,
         };
-        let code = self.loader.load(bytes, &spec.limits).map_err(refused)?;
+        let digest = cache::digest(bytes);
         if let Some(wanted) = &spec.sha256
-            && *wanted != code.digest
+            && *wanted != digest
         {
-            let (wanted, found) = (hex(wanted), hex(&code.digest));
-            return Err(refused(format!(
+            let (wanted, found) = (hex(wanted), hex(&digest));
+            return Err(entry(format!(
                 "its SHA-256 is {found}, the configuration wants {wanted}"
             )));
         }
+        let code = self.loader.load(bytes, &spec.limits).map_err(|reason| Error::Refused {
+            plugin: plugin(),
+            reason,
+        })?;
         self.shelf
             .keep(&spec.name, spec.grants.kv == Kv::Persist)
-            .map_err(refused)?;
+            .map_err(entry)?;
         Ok(Version {
             number: self.numbers.fetch_add(1, Relaxed),
             code,
             config: text(&spec.config),
-            outside: Outside::new(&spec.grants, &spec.limits, &self.services).map_err(refused)?,
+            outside: Outside::new(&spec.grants, &spec.limits, &self.services).map_err(entry)?,
             grants: spec.grants.clone(),
             limits: spec.limits.clone(),
             on_error: spec.on_error,

@@ -67,7 +67,7 @@ pub(super) fn load(component: &Component, settings: &Settings, services: Service
 
 fn explain(component: &Component, settings: &Settings, errors: &[Error]) -> anyhow::Error {
     let sentences = errors.iter().map(|error| match error {
-        Error::Refused { reason, .. } => component.refused(reason).to_string(),
+        Error::Refused { reason, .. } | Error::Entry { reason, .. } => component.refused(reason).to_string(),
         Error::Config { pointer, message, .. } => {
             let place = if pointer.is_empty() { "the whole of it" } else { pointer };
             let next = match &settings.origin {
