@@ -4,7 +4,21 @@
 use std::{env, fmt::Write, fs, path::PathBuf};
 
 /// The plugins that are part of the binary, by the names of their directories in `plugins/`. The one place to add one.
-const BUNDLED: [&str; 5] = ["drop-audio", "ip-rules", "keyframes-only", "rate-limit", "token-auth"];
+const BUNDLED: [&str; 13] = [
+    "bitrate-guard",
+    "drop-audio",
+    "http-auth",
+    "ip-rules",
+    "jwt",
+    "keyframes-only",
+    "motion-size",
+    "rate-limit",
+    "sei-timestamp",
+    "stats",
+    "token-auth",
+    "track-select",
+    "webhook",
+];
 
 fn main() {
     let variable = |name| PathBuf::from(env::var_os(name).expect("cargo sets it"));
