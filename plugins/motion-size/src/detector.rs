@@ -85,11 +85,6 @@ impl Detector {
         (score, self.judge(time, score, is_large))
     }
 
-    /// Is there motion?
-    pub(crate) fn is_active(&self) -> bool {
-        self.motion.is_some()
-    }
-
     fn judge(&mut self, time: f64, score: f64, is_large: bool) -> Option<Change> {
         match &mut self.motion {
             None if self.large.count_ones() >= self.thresholds.pictures => {
@@ -179,7 +174,7 @@ mod tests {
             (3.5..4.1).contains(&score) && peak >= score && (1.8..2.0).contains(&seconds),
             "{changes:?}"
         );
-        assert!(!detector.is_active());
+        assert!(detector.motion.is_none());
     }
 
     #[test]
@@ -200,7 +195,7 @@ mod tests {
     fn after_a_jump_in_time_it_learns_anew() {
         let mut detector = still();
         feed(&mut detector, 500, [4_000; 10]);
-        assert!(detector.is_active());
+        assert!(detector.motion.is_some());
         let changes = feed(&mut detector, 100_000, [4_000; 500]);
         assert!(matches!(changes[..], [(100_000, Change::Over { .. })]), "{changes:?}");
         assert_eq!(feed(&mut detector, 3, [9_000; 40]), [], "also when it runs backwards");

@@ -1,6 +1,7 @@
 //! A service that plugins ask over HTTP, answered for by the test.
 
 use std::{
+    collections::HashMap,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Condvar, Mutex, PoisonError},
@@ -19,10 +20,25 @@ pub(crate) struct Backend {
 type Answer = Box<dyn Fn(&str, &Json) -> Reply + Send + Sync>;
 
 struct Shared {
-    /// What was asked, in order: route and JSON body.
-    asked: Mutex<Vec<(String, Json)>>,
+    /// What was asked, in order.
+    asked: Mutex<Vec<Asked>>,
     answer: Answer,
     released: (Mutex<bool>, Condvar),
+}
+
+/// A request.
+#[derive(Clone, Debug)]
+pub(crate) struct Asked {
+    /// Names in lower case.
+    pub(crate) headers: HashMap<String, String>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Asked {
+    /// The body, if it is JSON.
+    pub(crate) fn json(&self) -> Json {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
 }
 
 /// What a request gets.
@@ -69,8 +85,13 @@ impl Backend {
 
     /// The JSON bodies so far.
     pub(crate) fn asked(&self) -> Vec<Json> {
+        self.requests().iter().map(Asked::json).collect()
+    }
+
+    /// The requests so far.
+    pub(crate) fn requests(&self) -> Vec<Asked> {
         let asked = self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.iter().map(|(_, body)| body.clone()).collect()
+        asked.clone()
     }
 
     /// Answers those that were held, and holds no more.
@@ -88,26 +109,21 @@ impl Shared {
         let mut line = String::new();
         reader.read_line(&mut line).ok().filter(|len| *len > 0)?;
         let route = line.split(' ').nth(1)?.to_owned();
-        let mut len = 0;
+        let mut headers = HashMap::new();
         loop {
             line.clear();
             reader.read_line(&mut line).ok()?;
-            match line.trim_end().split_once(':') {
-                None => break,
-                Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                    len = value.trim().parse().ok()?
-                }
-                Some(_) => {}
-            }
+            let Some((name, value)) = line.trim_end().split_once(':') else {
+                break;
+            };
+            headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
         }
+        let len = headers.get("content-length").map_or(Some(0), |len| len.parse().ok())?;
         let mut body = vec![0; len];
         reader.read_exact(&mut body).ok()?;
-        let body = serde_json::from_slice(&body).unwrap_or_default();
-        let reply = (self.answer)(&route, &body);
-        self.asked
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((route, body));
+        let asked = Asked { headers, body };
+        let reply = (self.answer)(&route, &asked.json());
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).push(asked);
         let (status, body) = match reply {
             Reply::Now(status, body) => (status, body),
             Reply::Held => {

@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use backend::{Backend, Reply};
+pub(crate) use backend::{Asked, Backend, Reply};
 pub(crate) use clip::{Clip, Codec};
 pub(crate) use folder::Folder;
 pub(crate) use frames::{assert_run, decoded_hashes, hash, hashes_of};
