@@ -21,8 +21,10 @@ const UNREGISTERED: u8 = 5;
 const STOP: u8 = 0x80;
 /// A metadata OBU with a length (AV1 section 5.3.2).
 const METADATA_OBU: u8 = 5 << 3 | 1 << 1;
-/// The first of the kinds of metadata that AV1 leaves to users (section 6.7.1).
-const PRIVATE_METADATA: u8 = 6;
+/// Metadata of users by ITU-T T.35 (AV1 section 6.7.2). Its private kinds would do as well, but FFmpeg before 6 takes them for errors.
+const T35: u8 = 4;
+/// A country that T.35 gives to nobody: what follows is known by its identifier.
+const NO_COUNTRY: [u8; 2] = [0xff, 0];
 
 /// An SEI message as a NAL unit of H264, its length in front.
 pub(crate) fn h264(micros: u64) -> Vec<u8> {
@@ -36,7 +38,9 @@ pub(crate) fn h265(micros: u64, temporal: u8) -> Vec<u8> {
 
 /// A metadata OBU of AV1.
 pub(crate) fn av1(micros: u64) -> Vec<u8> {
-    let mut obu = vec![METADATA_OBU, 1 + STAMP as u8 + 1, PRIVATE_METADATA];
+    let size = 1 + NO_COUNTRY.len() + STAMP + 1;
+    let mut obu = vec![METADATA_OBU, size as u8, T35];
+    obu.extend_from_slice(&NO_COUNTRY);
     stamp(&mut obu, H264, micros);
     obu.push(STOP);
     obu
@@ -84,8 +88,8 @@ mod tests {
     #[test]
     fn metadata_of_av1_says_its_length() {
         let obu = av1(1);
-        assert_eq!(obu[..3], [0x2a, 30, 6]);
-        assert_eq!((obu.len(), obu[31]), (2 + 30, 0x80));
+        assert_eq!(obu[..5], [0x2a, 32, 4, 0xff, 0]);
+        assert_eq!((obu.len(), obu[33]), (2 + 32, 0x80));
     }
 
     #[test]

@@ -212,7 +212,7 @@ fn sei_timestamp_writes_metadata_into_av1_that_decoders_pass_over() {
     reader.until(0, payloads.len());
     let frames = reader.frames(0);
     let sent: Vec<String> = payloads.iter().map(|payload| hash(payload)).collect();
-    assert_eq!(check(&frames, H264, 3, begun), sent);
+    assert_eq!(check(&frames, H264, 1 + 1 + 1 + 2, begun), sent);
 
     // With the temporal delimiters that a file has, and a transport leaves out.
     let delimited = frames

@@ -204,7 +204,7 @@ fn who_shows_what_openssl_signed_comes_in_for_as_long_as_it_says_and_nobody_else
 }
 
 #[test]
-fn keys_that_a_service_publishes_are_fetched_for_the_first_token_and_for_new_keys() {
+fn keys_that_a_service_publishes_are_fetched_for_the_first_token_and_renewed() {
     let [first, second] = ["a", "b"].map(|name| Signer::new("RS256", name));
     let keys = [first.jwk(), second.jwk()];
     let renewed = Arc::new(AtomicBool::new(false));
@@ -217,7 +217,10 @@ fn keys_that_a_service_publishes_are_fetched_for_the_first_token_and_for_new_key
         };
         Reply::Now(200, keys.to_string())
     });
-    let config = format!("      algorithms: [RS256]\n      jwks: {}\n", backend.url("/keys"));
+    let config = format!(
+        "      algorithms: [RS256]\n      jwks: {}\n      refresh: 1\n",
+        backend.url("/keys")
+    );
     let server = server(&config, &format!(", http: ['{}']", backend.host()));
     assert!(backend.requests().is_empty(), "nobody came yet");
     let mut publisher = publish(&server, "cam1", &first.token("publish", "cam1", 3_600));
@@ -229,5 +232,11 @@ fn keys_that_a_service_publishes_are_fetched_for_the_first_token_and_for_new_key
     let token = second.token("read", "cam1", 3_600);
     assert!(read(&server, "cam1", &token).is_err(), "a key that is not published");
     renewed.store(true, SeqCst);
-    until("the new key is found", || read(&server, "cam1", &token).ok()).until(0, 1);
+    let before = backend.requests().len();
+    until("the keys are renewed", || {
+        (backend.requests().len() > before).then_some(())
+    });
+    read(&server, "cam1", &token)
+        .expect("the key is published now")
+        .until(0, 1);
 }
