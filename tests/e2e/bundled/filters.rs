@@ -41,21 +41,21 @@ fn bitrate_guard_closes_a_real_publisher_above_its_cap_and_no_other() {
 
 #[test]
 fn bitrate_guard_drops_from_a_frame_that_does_not_fit_to_the_next_keyframe() {
-    let server = server(&[("cam1", "bitrate-guard", "{ maxBitrate: 80000, burst: 60, then: drop }")]);
+    let server = server(&[("cam1", "bitrate-guard", "{ maxBitrate: 1000, burst: 60, then: drop }")]);
     let mut publisher = Publisher::vp8(&server, "cam1");
     let reader = Reader::new(&server, "cam1");
-    // At once: 600,000 bytes are let through, the rest comes faster than there is room for.
-    let frames = made_up(100, 10, 10_000);
+    // There is room for 7,500 bytes at first, and 125 more each second: the third of these frames would have to wait for 12.
+    let frames = made_up(20, 5, 3_000);
     publisher.send_all(&frames);
-    let small = made_up(20, 10, 100);
+    let small = made_up(10, 10, 50);
     publisher.send_all(&small);
-    reader.until(0, 60 + 20);
+    reader.until(0, 2 + 10);
     let got: Vec<Bytes> = reader.frames(0).into_iter().map(|frame| frame.payload.into()).collect();
-    assert_eq!(got[..60], frames[..60]);
-    assert_eq!(got[60..], small[..]);
+    assert_eq!(got[..2], frames[..2]);
+    assert_eq!(got[2..], small[..]);
     assert_eq!(
         server.metric("wasmtx_plugin_series", &["name=\"frames_dropped\""]),
-        40.0
+        18.0
     );
 }
 
