@@ -82,7 +82,7 @@ impl Sink for Costs {
             let mut header = [0; 24];
             header[..4].copy_from_slice(&item.info.size.to_be_bytes());
             header[8..16].copy_from_slice(&item.info.pts.to_be_bytes());
-            file.append(&header)?;
+            file.append(header)?;
             file.append_held(&item.data)?;
             if item.info.is_key() {
                 file.commit()?;
