@@ -1,6 +1,6 @@
 //! `wasmtx plugin …`: what somebody who writes or runs plugins does without a server, and one way to hand one to it.
 //!
-//! A subcommand is one file here and one line in [`SUBCOMMANDS`]. What it found goes to standard output, what went wrong
+//! A subcommand is one file here and one line in `SUBCOMMANDS`. What it found goes to standard output, what went wrong
 //! to standard error with what to do next; the exit code says whether it was well.
 
 mod bench;
