@@ -1,6 +1,6 @@
 //! What a component is made of and what becomes of it here, without running it: for `wasmtx plugin inspect` and `check`.
 //!
-//! [`Anatomy`] is read off the bytes alone, so that a component that is refused can be looked at too; [`Anatomy::compile`]
+//! [`Anatomy`] is read off the bytes alone, so that a component that is refused can be looked at too; [`compile`]
 //! then takes the same way as a plugin that is loaded.
 
 use std::{
