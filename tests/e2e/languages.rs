@@ -217,13 +217,14 @@ fn thinning_in_c_keeps_what_others_need() {
 #[test]
 fn cameras_from_a_table_in_python_are_found_by_name() {
     let camera = Server::start("paths:\n  stream2:\n");
-    let mut publisher = Publisher::vp8(&camera, "stream2");
-    publisher.send_all(&made_up(1, 1, 100));
     let address = camera.address("rtspAddress").to_string();
     let server = serve("python-cameras", "python", |yaml| {
         let yaml = yaml.replace("192.0.2.0/24", "127.0.0.1");
         yaml.replace("192.0.2.10", &address)
     });
+    // Only now: compiling takes longer than a camera may be silent.
+    let mut publisher = Publisher::vp8(&camera, "stream2");
+    publisher.send_all(&made_up(1, 1, 100));
     let reader = read(&server, "cam/door/low", None).expect("a camera of the table");
     publisher.send_all(&made_up(1, 1, 100));
     reader.until(0, 1);

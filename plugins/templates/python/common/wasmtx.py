@@ -1,7 +1,6 @@
 """What every plugin in Python needs beside the contract."""
 
 import functools
-import traceback
 
 from componentize_py_types import Err
 from wit_world.imports import log
@@ -48,7 +47,18 @@ def _told(method):
         except Err:
             raise
         except Exception as raised:
-            error(f"{method.__name__} raised {''.join(traceback.format_exception(raised))}")
+            error(f"{method.__name__} raised {_described(raised)}")
             raise
 
     return told
+
+
+def _described(raised):
+    """What was raised, and where. `traceback` would look for the lines of the source, on a disk that is not there."""
+    places = []
+    trace = raised.__traceback__
+    while trace:
+        code = trace.tb_frame.f_code
+        places.append(f"{code.co_name} ({code.co_filename}:{trace.tb_lineno})")
+        trace = trace.tb_next
+    return f"{type(raised).__name__}: {raised}, in {', '.join(places)}"
