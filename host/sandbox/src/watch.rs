@@ -35,7 +35,7 @@ const SETTLED: Duration = Duration::from_millis(60);
 /// Names that are remembered as finished; of more at once, the rest settles like others.
 const FINISHED: usize = 1_024;
 /// Between two looks at the files.
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// Watches until it is dropped.
 pub struct Watch {
@@ -127,14 +127,14 @@ struct Files {
 impl Files {
     fn run(mut self, woken: &mpsc::Receiver<()>) {
         while woken.recv().is_ok() {
-            self.take_finished();
-            // Something in these directories may change all the time; looking at the files a hundred times a second is enough.
+            // Something in these directories may change all the time; looking at the files some hundred times a second is enough.
             thread::sleep(PAUSE);
             self.watch_directories();
             loop {
                 if self.stop.load(Relaxed) {
                     return;
                 }
+                self.take_finished();
                 let changed = self.changed();
                 if changed.is_empty() {
                     break;
