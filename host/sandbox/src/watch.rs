@@ -155,16 +155,18 @@ impl Files {
         if finished.is_empty() {
             return;
         }
-        let is_finished = |file: &Path| file.file_name().is_some_and(|name| finished.contains(name));
-        for (name, file, stamp) in self.changed() {
-            if !is_finished(&file) || self.stop.load(Relaxed) {
+        let Some(registry) = self.registry.upgrade() else {
+            return;
+        };
+        // Whatever their times say: two versions may be written within one tick of the file system's clock.
+        for (name, file, _) in registry.files() {
+            let is_finished = file.file_name().is_some_and(|name| finished.contains(name));
+            if !is_finished || self.stop.load(Relaxed) {
                 continue;
             }
-            let Some(registry) = self.registry.upgrade() else {
-                return;
-            };
-            if read_file(&file).is_ok_and(|bytes| registry.is_whole(&name, &bytes)) {
-                drop(registry);
+            if let Some(stamp) = stamp(&file)
+                && read_file(&file).is_ok_and(|bytes| registry.is_whole(&name, &bytes))
+            {
                 self.read(&name, file, stamp);
             }
         }
