@@ -155,6 +155,13 @@ impl Plugin {
         })
     }
 
+    /// The old instance stays on a path, and why is said.
+    pub(crate) fn keep(&self, path: &str, reason: &str) {
+        let plugin = self.name();
+        tracing::warn!(plugin, path, reason, "the new version of a plugin does not take over");
+        *self.error.lock() = Some(format!("{path}: {reason}"));
+    }
+
     /// Tells of new versions.
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()

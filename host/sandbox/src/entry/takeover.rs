@@ -110,9 +110,7 @@ impl Entry {
 
     /// The old instance stays, and why is said.
     fn keep(&self, reason: &str) {
-        let (plugin, path) = (self.name(), self.place.path());
-        tracing::warn!(plugin, path, reason, "the new version of a plugin does not take over");
-        *self.slot.plugin.error.lock() = Some(format!("{path}: {reason}"));
+        self.slot.plugin.keep(self.place.path(), reason);
     }
 
     /// Puts a new instance in the place of the old one, or of none.

@@ -187,9 +187,7 @@ impl Task {
 
     /// The old instance stays, and why is said.
     fn keep(&self, reason: &str) {
-        let (plugin, path) = (self.slot.plugin.name(), self.group.place.path());
-        tracing::warn!(plugin, path, reason, "the new version of a plugin does not take over");
-        *self.slot.plugin.error.lock() = Some(format!("{path}: {reason}"));
+        self.slot.plugin.keep(self.group.place.path(), reason);
     }
 
     /// After a failure: back to the version before, if the one that failed took over only just now. Answers whether an

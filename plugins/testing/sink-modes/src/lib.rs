@@ -19,7 +19,8 @@ const SLOW: Duration = Duration::from_millis(20);
 #[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Mode {
-    /// Adds to the metrics `sink_frames`, `sink_bytes` and `sink_batches`, as all modes do.
+    /// Adds to the metrics `sink_frames`, `sink_bytes` and `sink_batches`, as all modes do; to `sink_gaps` for each frame behind a gap, and to
+    /// `sink_headless` for each of those that begins no GOP.
     Take,
     /// Logs each batch: `batch 0: 1/0* 2/0 1/1`, track and number, `*` for keyframes, `!` for a discontinuity.
     Tell,
@@ -201,8 +202,11 @@ impl Sink for SinkModes {
 
 impl SinkModes {
     /// Counts a batch and answers its number.
-    fn taken<'a>(&mut self, batch: impl Iterator<Item = &'a FrameInfo>) -> u64 {
-        let sizes: Vec<u64> = batch.map(|info| info.size.into()).collect();
+    fn taken<'a>(&mut self, batch: impl Iterator<Item = &'a FrameInfo> + Clone) -> u64 {
+        let sizes: Vec<u64> = batch.clone().map(|info| info.size.into()).collect();
+        let gaps = batch.filter(|info| info.is_discontinuous());
+        metrics::counter("sink_gaps", gaps.clone().count() as u64);
+        metrics::counter("sink_headless", gaps.filter(|info| !info.is_key()).count() as u64);
         metrics::counter("sink_frames", sizes.len() as u64);
         metrics::counter("sink_bytes", sizes.iter().sum());
         metrics::counter("sink_batches", 1);
