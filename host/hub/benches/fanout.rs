@@ -49,6 +49,7 @@ async fn measure(count: usize) {
         codec: Codec::Vp8,
         clock_rate: 90_000,
         extra: Vec::new(),
+        derived: None,
     }]);
     let peer = Peer {
         kind: "rtspSession",

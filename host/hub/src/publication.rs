@@ -539,6 +539,7 @@ mod tests {
             codec: Codec::Vp8,
             clock_rate: 90_000,
             extra: Vec::new(),
+            derived: None,
         }]);
         let path = PathName::new("cam1").unwrap();
         let publication = Publication::new(path, 1, WallClock(1), Limits::default(), tracks);

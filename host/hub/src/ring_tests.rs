@@ -17,6 +17,7 @@ fn tracks(video: bool, audio: bool) -> Tracks {
         codec,
         clock_rate,
         extra: Vec::new(),
+        derived: None,
     };
     let video = video.then(|| track(VIDEO, Kind::Video, Codec::Vp8, 90_000));
     let audio = audio.then(|| track(AUDIO, Kind::Audio, Codec::Opus { channels: 2 }, 48_000));

@@ -27,6 +27,7 @@ fn tracks(codec: Codec) -> Tracks {
         codec,
         clock_rate: 90_000,
         extra: Vec::new(),
+        derived: None,
     }])
 }
 

@@ -16,4 +16,4 @@ mod track;
 pub use error::Error;
 pub use frame::{Flags, Frame, WallClock};
 pub use payload::Payload;
-pub use track::{Codec, Kind, Track, TrackId, Tracks};
+pub use track::{Codec, Kind, Track, TrackId, Tracks, readable};

@@ -34,6 +34,21 @@ pub struct Track {
     pub clock_rate: u32,
     /// What has no field (language, title, rid, …), by name.
     pub extra: Vec<(String, String)>,
+    /// The track of the same publication that the server makes this one from; `None` for what the publisher sends.
+    pub derived: Option<TrackId>,
+}
+
+/// The tracks that a reader gets whose protocol carries those that `carries` says: each of the publisher's tracks, or in
+/// its place the first one made from it that is carried. In the publisher's order; what has no such form is left out.
+pub fn readable(tracks: &[Track], carries: impl Fn(&Track) -> bool) -> Vec<&Track> {
+    let sent = tracks.iter().filter(|track| track.derived.is_none());
+    let form = |sent: &Track| {
+        let forms = tracks
+            .iter()
+            .filter(|track| track.id == sent.id || track.derived == Some(sent.id));
+        forms.into_iter().find(|track| carries(track))
+    };
+    sent.filter_map(form).collect()
 }
 
 /// The tracks of a publication, shared by everything that reads it.
@@ -169,5 +184,38 @@ impl Codec {
             Codec::Generic { rtpmap, fmtp, .. } => Bytes::from(format!("rtpmap:{rtpmap}\r\nfmtp:{fmtp}\r\n")),
             Codec::Vp8 | Codec::Vp9 | Codec::Mjpeg | Codec::G711 { .. } | Codec::Lpcm { .. } => Bytes::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_gets_each_track_in_a_form_that_it_can_play() {
+        let track = |id, codec, derived: Option<u32>| Track {
+            id: TrackId(id),
+            kind: Kind::Audio,
+            codec,
+            clock_rate: 48_000,
+            extra: Vec::new(),
+            derived: derived.map(TrackId),
+        };
+        let opus = || Codec::Opus { channels: 2 };
+        let tracks = [
+            track(1, Codec::Vp8, None),
+            track(2, opus(), None),
+            track(3, Codec::Mjpeg, None),
+            track(4, opus(), Some(1)),
+            track(5, Codec::Vp9, Some(2)),
+        ];
+        let ids = |names: &[&str]| -> Vec<u32> {
+            let readable = readable(&tracks, |track| names.contains(&track.codec.name()));
+            readable.iter().map(|track| track.id.0).collect()
+        };
+        assert_eq!(ids(&["VP8", "Opus", "VP9", "M-JPEG"]), [1, 2, 3]);
+        assert_eq!(ids(&["Opus"]), [4, 2]);
+        assert_eq!(ids(&["VP9"]), [5]);
+        assert!(ids(&[]).is_empty());
     }
 }

@@ -38,6 +38,7 @@ fn main() {
         codec: Codec::H264(parameters),
         clock_rate: 90_000,
         extra: Vec::new(),
+        derived: None,
     };
     let mut slice = vec![7; FRAME];
     slice[..2].copy_from_slice(&[0x41, 0x9a]);

@@ -233,6 +233,7 @@ mod tests {
             codec,
             clock_rate: 48_000,
             extra: Vec::new(),
+            derived: None,
         }
     }
 

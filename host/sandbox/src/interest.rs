@@ -160,6 +160,7 @@ mod tests {
             codec: Codec::Vp8,
             clock_rate: 90_000,
             extra: Vec::new(),
+            derived: None,
         };
         ids.iter().map(track).collect()
     }

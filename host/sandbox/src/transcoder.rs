@@ -210,6 +210,7 @@ mod tests {
             codec: Codec::Opus { channels: 2 },
             clock_rate: 48_000,
             extra: Vec::new(),
+            derived: None,
         };
         ids.iter().map(track).collect()
     }

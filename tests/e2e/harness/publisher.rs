@@ -61,6 +61,7 @@ impl Publisher {
             codec,
             clock_rate: 90_000,
             extra: Vec::new(),
+            derived: None,
         };
         let format = Format::of(&track, 96);
         let medias = sdp::Session::describe("wasmtx-e2e", [format.clone()]);

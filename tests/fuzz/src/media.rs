@@ -139,6 +139,7 @@ fn times(codec: Codec, data: &[u8]) {
         codec,
         clock_rate: 90_000,
         extra: vec![],
+        derived: None,
     };
     let mut estimator = dts::Estimator::new(&track);
     let mut last = i64::MIN;

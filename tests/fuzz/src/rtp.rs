@@ -199,6 +199,7 @@ fn track(codec: Codec, clock_rate: u32) -> Track {
         codec,
         clock_rate,
         extra: vec![],
+        derived: None,
     }
 }
 

@@ -211,6 +211,7 @@ fn track(parameters: Parameters) -> Track {
         codec: Codec::H264(parameters),
         clock_rate: CLOCK_RATE,
         extra: Vec::new(),
+        derived: None,
     }
 }
 

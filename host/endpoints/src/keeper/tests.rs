@@ -120,6 +120,7 @@ fn tracks() -> Tracks {
         codec,
         clock_rate: 48_000,
         extra: Vec::new(),
+        derived: None,
     }])
 }
 

@@ -84,6 +84,7 @@ impl House {
             codec: Codec::Vp8,
             clock_rate: 90_000,
             extra: Vec::new(),
+            derived: None,
         };
         let peer = Peer {
             kind: "test",

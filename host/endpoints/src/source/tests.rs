@@ -163,6 +163,7 @@ async fn publish(hub: Hub) {
         codec,
         clock_rate: 48_000,
         extra: Vec::new(),
+        derived: None,
     };
     let peer = Peer {
         kind: "test",

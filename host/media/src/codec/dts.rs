@@ -108,6 +108,7 @@ mod tests {
             codec,
             clock_rate: 90_000,
             extra: vec![],
+            derived: None,
         };
         let mut estimator = Estimator::new(&track);
         estimator.interval = 1;

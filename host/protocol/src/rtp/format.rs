@@ -48,6 +48,7 @@ impl Format {
             codec,
             clock_rate,
             extra: Vec::new(),
+            derived: None,
         }
     }
 

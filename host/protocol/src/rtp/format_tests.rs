@@ -138,6 +138,7 @@ fn payload_types_are_never_shared() {
             codec,
             clock_rate: 1_000,
             extra: vec![],
+            derived: None,
         }
     };
     let tracks = [

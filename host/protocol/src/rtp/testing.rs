@@ -243,6 +243,7 @@ pub(super) mod streams {
             codec,
             clock_rate,
             extra: vec![],
+            derived: None,
         }
     }
 

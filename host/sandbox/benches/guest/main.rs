@@ -115,6 +115,7 @@ fn tracks() -> Tracks {
         codec: Codec::Vp8,
         clock_rate: 90_000,
         extra: Vec::new(),
+        derived: None,
     }])
 }
 

@@ -79,6 +79,7 @@ pub(crate) fn tracks() -> Tracks {
         codec,
         clock_rate,
         extra: Vec::new(),
+        derived: None,
     };
     Arc::from([
         track(VIDEO, Kind::Video, Codec::Vp8, 90_000),

@@ -135,6 +135,7 @@ impl Window {
             codec,
             clock_rate: 90_000,
             extra: vec![],
+            derived: None,
         };
         let tracks = (0..).zip(codecs).map(track).collect::<Vec<_>>().into();
         let (name, peer) = (

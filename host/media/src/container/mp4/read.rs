@@ -145,6 +145,7 @@ impl Assembly<'_> {
             codec: track.entry.codec.clone(),
             clock_rate: track.clock_rate,
             extra: Vec::new(),
+            derived: None,
         };
         self.tracks.iter().map(track).collect::<Arc<[_]>>()
     }

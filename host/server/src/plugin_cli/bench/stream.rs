@@ -38,6 +38,7 @@ pub(super) fn made_up() -> Stream {
         codec,
         clock_rate,
         extra: Vec::new(),
+        derived: None,
     };
     let parameters = h264::Parameters {
         sps: Bytes::from_static(SPS),

@@ -236,6 +236,7 @@ fn tracks(names: &[String]) -> Tracks {
             codec,
             clock_rate,
             extra: Vec::new(),
+            derived: None,
         }
     };
     (1..).zip(names).map(track).collect()

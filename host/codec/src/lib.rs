@@ -1,0 +1,1 @@
+//! What the server and the program `wasmtx-codec` say to each other.
