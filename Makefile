@@ -49,6 +49,7 @@ e2e: plugins ## real players only
 	cargo test --package wasmtx-e2e
 
 bench: plugins ## figures, each beside its reference
+	@scripts/setup bench
 	@scripts/bench
 
 fuzz: ## one target for a minute: make fuzz T=rtsp
