@@ -8,6 +8,7 @@
 //! [`Resolver`] (where a stream is that nobody publishes) and [`Form`] (how a protocol spells a frame). Nothing here knows a socket, a file or a plugin, and time is an argument.
 #![forbid(unsafe_code)]
 
+mod demand;
 mod events;
 mod gate;
 mod hub;
@@ -25,6 +26,7 @@ mod stage;
 #[cfg(test)]
 mod tests;
 
+pub use demand::{Demand, Wanted};
 pub use events::{Event, Events, Feed, Happened, Segment};
 pub use gate::{Access, Action, Decision, Denial, Gate, Permit, Proof};
 pub use hub::{Hub, PublishError, ReadError};
@@ -35,7 +37,7 @@ pub use peer::{Client, Peer, Protocol};
 pub use publication::{CloseReason, News, Publication, Publisher};
 pub use reader::{Drained, Reader};
 pub use resolver::{Answer, Found, Resolver};
-pub use ring::{Entry, Limits};
+pub use ring::{Entry, Limits, MAX_TRACKS};
 pub use rules::{InvalidRule, Rule, Rules};
 pub use seat::{Notice, Notices};
 pub use stage::{Flow, Opening, Output, Refusal, Stage, Stages};

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use wasmtx_media::{Frame, TrackId, Tracks, WallClock};
 
 use crate::{
-    Flow, Form, Lane, Limits, Notices, Opening, Output, PathName, Refusal, Stage,
+    Demand, Flow, Form, Lane, Limits, Notices, Opening, Output, PathName, Refusal, Stage, Wanted,
     path::Path,
     ring::{Cursor, MAX_TRACKS, Ring, has_keyframes},
     seat::Seat,
@@ -75,6 +75,7 @@ pub struct Publication {
     pub generation: u32,
     /// When it began.
     pub since: WallClock,
+    demand: Demand,
     ring: RwLock<Ring>,
     /// Counts pushes and the end; readers sleep on it.
     news: watch::Sender<u64>,
@@ -99,6 +100,7 @@ impl Publication {
             path,
             generation,
             since,
+            demand: Demand::new(&tracks),
             ring: RwLock::new(Ring::new(limits, tracks)),
             news: watch::Sender::new(0),
             positions: Mutex::default(),
@@ -109,6 +111,16 @@ impl Publication {
     /// The tracks that readers see, with the parameters now in force.
     pub fn tracks(&self) -> Tracks {
         self.ring.read().tracks().clone()
+    }
+
+    /// Wants these tracks for as long as what is answered lives; [`Reader::take`](crate::Reader::take) for those who read.
+    pub fn want(&self, tracks: &[TrackId]) -> Wanted {
+        self.demand.want(tracks)
+    }
+
+    /// Which tracks somebody wants.
+    pub fn demand(&self) -> &Demand {
+        &self.demand
     }
 
     /// Payload bytes that the ring holds.
@@ -270,7 +282,6 @@ impl Publisher {
         Publisher {
             path,
             seat,
-            publication,
             numbers: opening.tracks.iter().map(|track| (track.id, 0)).collect(),
             awaits_key: continues.is_some() && opening.tracks.iter().any(has_keyframes),
             timeline: Timeline {
@@ -281,7 +292,11 @@ impl Publisher {
             opening,
             stage,
             stages_seen,
-            output: Output::default(),
+            output: Output {
+                demand: publication.demand.clone(),
+                ..Output::default()
+            },
+            publication,
             closed: false,
         }
     }
@@ -427,6 +442,7 @@ impl Publisher {
         } else {
             self.path
                 .begin_generation(&self.seat, &mut self.publication, &mut self.opening, tracks);
+            self.output.demand = self.publication.demand.clone();
         }
     }
 

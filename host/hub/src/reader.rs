@@ -9,9 +9,10 @@ use std::{
 };
 
 use tokio::sync::watch;
+use wasmtx_media::TrackId;
 
 use crate::{
-    CloseReason, Entry, Publication,
+    CloseReason, Entry, Publication, Wanted,
     path::{Path, ReaderId, ReaderStart},
     ring::Cursor,
 };
@@ -26,6 +27,7 @@ pub struct Reader {
     cursor: Cursor,
     position: Arc<AtomicU64>,
     news: watch::Receiver<u64>,
+    wanted: Option<Wanted>,
     end: Option<CloseReason>,
 }
 
@@ -57,6 +59,7 @@ impl Reader {
             cursor,
             position,
             news,
+            wanted: None,
             end: None,
         }
     }
@@ -65,6 +68,12 @@ impl Reader {
     /// accord.
     pub fn close(mut self, reason: CloseReason) {
         self.end = Some(reason);
+    }
+
+    /// Says which tracks this reader makes use of, in place of what it said before. Every reader is given the frames of all
+    /// tracks; a track that is only offered has frames while some reader takes it.
+    pub fn take(&mut self, tracks: &[TrackId]) {
+        self.wanted = Some(self.publication.want(tracks));
     }
 
     /// What is being read.

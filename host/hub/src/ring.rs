@@ -111,8 +111,8 @@ pub(crate) struct Ring {
     trimmed: Option<Instant>,
 }
 
-/// Tracks of a publication are at most this many (limits.md section 3); the cursor's mask relies on it.
-pub(crate) const MAX_TRACKS: usize = 16;
+/// Tracks of a publication are at most this many, those that a stage adds among them; the cursor's mask relies on it.
+pub const MAX_TRACKS: usize = 16;
 
 /// Whether keyframes of a track can be told from other frames, so that its readers wait for one.
 pub(crate) fn has_keyframes(track: &Track) -> bool {

@@ -9,6 +9,8 @@ use super::*;
 
 const VIDEO: TrackId = TrackId(0);
 const AUDIO: TrackId = TrackId(1);
+/// Made of the sound.
+const DERIVED: TrackId = TrackId(2);
 
 fn tracks(video: bool, audio: bool) -> Tracks {
     let track = |id, kind, codec, clock_rate| Track {
@@ -21,7 +23,12 @@ fn tracks(video: bool, audio: bool) -> Tracks {
     };
     let video = video.then(|| track(VIDEO, Kind::Video, Codec::Vp8, 90_000));
     let audio = audio.then(|| track(AUDIO, Kind::Audio, Codec::Opus { channels: 2 }, 48_000));
-    video.into_iter().chain(audio).collect()
+    let derived = audio.clone().map(|audio| Track {
+        id: DERIVED,
+        derived: Some(AUDIO),
+        ..audio
+    });
+    video.into_iter().chain(audio).chain(derived).collect()
 }
 
 fn frame(track: TrackId, key: bool, size: usize) -> Frame {
@@ -214,7 +221,7 @@ fn a_frame_of_an_unknown_track_is_refused() {
 
 #[derive(Clone, Debug)]
 enum Step {
-    Push { video: bool, key: bool, size: usize },
+    Push { track: TrackId, key: bool, size: usize },
     Join { at_keyframe: bool },
     Take { reader: usize, frames: usize },
     Trim,
@@ -222,8 +229,11 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        6 => (any::<bool>(), prop::bool::weighted(0.15), 1usize..300)
-            .prop_map(|(video, key, size)| Step::Push { video, key, size }),
+        6 => (0u32..6, prop::bool::weighted(0.15), 1usize..300).prop_map(|(track, key, size)| Step::Push {
+            track: [VIDEO, VIDEO, VIDEO, AUDIO, AUDIO, DERIVED][track as usize],
+            key,
+            size,
+        }),
         1 => any::<bool>().prop_map(|at_keyframe| Step::Join { at_keyframe }),
         3 => (0usize..4, 1usize..20).prop_map(|(reader, frames)| Step::Take { reader, frames }),
         1 => Just(Step::Trim),
@@ -246,11 +256,11 @@ proptest! {
         let mut pictures: Vec<u64> = Vec::new();
         for step in steps {
             match step {
-                Step::Push { video, key, size } => {
-                    if video {
+                Step::Push { track, key, size } => {
+                    if track == VIDEO {
                         pictures.push(bench.ring.head());
                     }
-                    bench.push(if video { VIDEO } else { AUDIO }, video && key, size);
+                    bench.push(track, track == VIDEO && key, size);
                 }
                 Step::Join { at_keyframe } => readers.push((bench.ring.join(bench.now, at_keyframe), None, None)),
                 Step::Trim => {

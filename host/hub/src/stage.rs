@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use wasmtx_media::{Frame, Tracks};
 
-use crate::{Client, CloseReason, PathName};
+use crate::{Client, CloseReason, Demand, PathName};
 
 /// The beginning of a stream as a stage sees it.
 #[derive(Clone, Debug)]
@@ -38,6 +38,8 @@ pub struct Output {
     pub tracks: Option<Tracks>,
     /// Frames for the next stage or the readers, in order.
     pub frames: Vec<Frame>,
+    /// Which of the tracks in force the readers want. A stage that adds a track need not make it while nobody does.
+    pub demand: Demand,
 }
 
 /// Whether the stream goes on.

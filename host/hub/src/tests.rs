@@ -1,5 +1,6 @@
 //! Publishers and readers through the hub, with a clock that moves because the test says so.
 
+mod offered;
 mod resolver;
 
 use std::{

@@ -16,6 +16,7 @@ use wasmtx_media::{Codec, Flags, Frame, Kind, Track, TrackId, WallClock};
 
 use super::*;
 
+mod offered;
 mod permits;
 
 /// Lets everybody in, to the path `short` for a moment, to any other for as long as one can say.

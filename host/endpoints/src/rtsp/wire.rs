@@ -2,10 +2,18 @@
 
 use bytes::Bytes;
 use wasmtx_hub::{Entry, Form, Publication};
-use wasmtx_media::{TrackId, WallClock};
+use wasmtx_media::{Track, TrackId, WallClock};
 use wasmtx_protocol::rtp::{Format, Packetized, Packetizer, Sender, packetize::Options};
 
 use super::crew::Crews;
+
+/// The tracks that RTSP readers see, each a media of the description: those that the publisher sends, as RTP carries
+/// everything, and not what is made of them for others.
+pub(super) fn medias(publication: &Publication) -> Vec<Track> {
+    let tracks = publication.tracks();
+    let sent = tracks.iter().filter(|track| track.derived.is_none());
+    sent.cloned().collect()
+}
 
 /// The packets of one frame.
 pub(super) struct Wire {
@@ -31,7 +39,7 @@ struct Outgoing {
 impl RtpForm {
     /// `seed` gives each track its random source, sequence and timestamp start (RFC 3550 section 5.1).
     pub(super) fn new(publication: &Publication, mtu: usize, mut seed: impl FnMut() -> u64) -> RtpForm {
-        let tracks = publication.tracks();
+        let tracks = medias(publication);
         let formats = Format::of_all(&tracks);
         let outgoing = tracks.iter().zip(formats).enumerate().map(|(media, (track, format))| {
             let [a, b, c, d, e, f, g, h] = seed().to_be_bytes();

@@ -22,7 +22,7 @@ use super::{
         ports,
         record::{Announced, Recording},
         registry::{Details, Session, State, Traffic},
-        wire::RtpForm,
+        wire::{RtpForm, medias},
     },
     Driver,
     permission::{Permission, Question},
@@ -148,7 +148,7 @@ impl Driver {
         };
         match described {
             Ok(publication) => {
-                let formats = Format::of_all(&publication.tracks());
+                let formats = Format::of_all(&medias(&publication));
                 self.machine
                     .accept_describe(&sdp::Session::describe(publication.path.as_str(), formats));
             }
@@ -236,7 +236,7 @@ impl Driver {
     async fn prepare_reading(&mut self, ask: Ask, media: usize) -> Result<(), Answer> {
         let query = ask.query.clone();
         let path = self.allow(Action::Read, ask).await?;
-        let has_media = |publication: &Publication| media < publication.tracks().len();
+        let has_media = |publication: &Publication| media < medias(publication).len();
         if let Some(publication) = &self.publication {
             return if has_media(publication) {
                 Ok(())
