@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::codec::{aac, av1, h264, h265};
+use crate::codec::{aac, av1, flac, h264, h265};
 
 /// Names a track within its publication. Ids stay the same for as long as the publication's generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,6 +64,7 @@ pub type Tracks = Arc<[Track]>;
 /// | M-JPEG | one JFIF image |
 /// | AAC | one raw access unit (no ADTS header) |
 /// | Opus | one packet |
+/// | MP3, AC-3, FLAC | one frame, header included |
 /// | G711, LPCM | the interleaved samples of one RTP packet, LPCM big-endian |
 /// | Generic | the payload of one RTP packet |
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +89,22 @@ pub enum Codec {
         /// 1, 2, or up to 8 for multichannel.
         channels: u8,
     },
+    /// MPEG-1 and MPEG-2 audio, layers I to III, always on the clock of [`mp3::CLOCK_RATE`](crate::codec::mp3::CLOCK_RATE).
+    Mp3 {
+        /// Hz; 0 until the first frame tells it.
+        sample_rate: u32,
+        /// 1 or 2; 0 until the first frame tells it.
+        channels: u8,
+    },
+    /// AC-3 (ETSI TS 102 366).
+    Ac3 {
+        /// Hz.
+        sample_rate: u32,
+        /// 1 to 6, the low-frequency one included.
+        channels: u8,
+    },
+    /// FLAC (RFC 9639).
+    Flac(flac::Config),
     /// ITU-T G.711.
     G711 {
         /// µ-law when true, A-law when false.
@@ -129,9 +146,27 @@ impl Codec {
             Codec::Mjpeg => "M-JPEG",
             Codec::Aac(_) => "MPEG-4 Audio",
             Codec::Opus { .. } => "Opus",
+            Codec::Mp3 { .. } => "MPEG-1/2 Audio",
+            Codec::Ac3 { .. } => "AC3",
+            Codec::Flac(_) => "FLAC",
             Codec::G711 { .. } => "G711",
             Codec::Lpcm { .. } => "LPCM",
             Codec::Generic { .. } => "Generic",
+        }
+    }
+
+    /// What a track of this codec is for. Of a format that is not known only its SDP says it: data.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Codec::H264(_) | Codec::H265(_) | Codec::Av1(_) | Codec::Vp8 | Codec::Vp9 | Codec::Mjpeg => Kind::Video,
+            Codec::Aac(_)
+            | Codec::Opus { .. }
+            | Codec::Mp3 { .. }
+            | Codec::Ac3 { .. }
+            | Codec::Flac(_)
+            | Codec::G711 { .. }
+            | Codec::Lpcm { .. } => Kind::Audio,
+            Codec::Generic { .. } => Kind::Data,
         }
     }
 
@@ -142,6 +177,9 @@ impl Codec {
             (Codec::H264(_), Codec::H264(_)) | (Codec::H265(_), Codec::H265(_)) | (Codec::Av1(_), Codec::Av1(_)) => {
                 true
             }
+            // Each frame says what it is.
+            (Codec::Mp3 { .. }, Codec::Mp3 { .. }) => true,
+            (Codec::Ac3 { sample_rate: old, .. }, Codec::Ac3 { sample_rate: new, .. }) => old == new,
             _ => self == other,
         }
     }
@@ -161,7 +199,10 @@ impl Codec {
         match self {
             Codec::Aac(config) => Some((config.sample_rate, config.channels)),
             Codec::Opus { channels } => Some((48_000, *channels)),
-            Codec::G711 {
+            Codec::Flac(config) => Some((config.sample_rate, config.channels)),
+            Codec::Mp3 { sample_rate, channels }
+            | Codec::Ac3 { sample_rate, channels }
+            | Codec::G711 {
                 sample_rate, channels, ..
             }
             | Codec::Lpcm {
@@ -171,18 +212,25 @@ impl Codec {
         }
     }
 
-    /// The codec's configuration record: avcC, hvcC, av1C, AudioSpecificConfig, dOps; empty when there is none or it is
-    /// not known yet. For `Generic` the SDP lines `rtpmap:…` and `fmtp:…`.
+    /// The codec's configuration record: avcC, hvcC, av1C, AudioSpecificConfig, dOps, STREAMINFO; empty when there is none
+    /// or it is not known yet. For `Generic` the SDP lines `rtpmap:…` and `fmtp:…`.
     pub fn parameters(&self) -> Bytes {
         match self {
             Codec::H264(parameters) => parameters.configuration_record(),
             Codec::H265(parameters) => parameters.configuration_record(),
             Codec::Av1(parameters) => parameters.configuration_record(),
             Codec::Aac(config) => config.bytes(),
+            Codec::Flac(config) => config.bytes(),
             // RFC 7845 section 5.1 without the magic, in the byte order of the ISO-BMFF binding ("dOps").
             Codec::Opus { channels } => Bytes::from(vec![0, *channels, 0, 0, 0, 0, 0xbb, 0x80, 0, 0, 0]),
             Codec::Generic { rtpmap, fmtp, .. } => Bytes::from(format!("rtpmap:{rtpmap}\r\nfmtp:{fmtp}\r\n")),
-            Codec::Vp8 | Codec::Vp9 | Codec::Mjpeg | Codec::G711 { .. } | Codec::Lpcm { .. } => Bytes::new(),
+            Codec::Vp8
+            | Codec::Vp9
+            | Codec::Mjpeg
+            | Codec::Mp3 { .. }
+            | Codec::Ac3 { .. }
+            | Codec::G711 { .. }
+            | Codec::Lpcm { .. } => Bytes::new(),
         }
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use wasmtx_hub::{Action, Client, CloseReason, Opening, Protocol};
 use wasmtx_media::{
     Codec, Kind, Payload, Track, Tracks,
-    codec::{aac, av1, h264, h265},
+    codec::{aac, av1, flac, h264, h265},
     nal,
 };
 
@@ -187,6 +187,7 @@ fn reparsed(old: &Track, parameters: &[u8]) -> Result<Codec, String> {
         Codec::H265(_) => h265::Parameters::from_configuration_record(parameters).map(|(new, _)| Codec::H265(new)),
         Codec::Av1(_) => av1::Parameters::from_configuration_record(parameters).map(Codec::Av1),
         Codec::Aac(_) => aac::Config::parse(Bytes::copy_from_slice(parameters)).map(Codec::Aac),
+        Codec::Flac(_) => flac::Config::parse(parameters).map(Codec::Flac),
         _ => {
             return Err(format!(
                 "{} of track {} has no parameters to change",

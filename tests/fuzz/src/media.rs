@@ -1,7 +1,7 @@
 //! Bitstreams: parameter sets, configuration records, byte streams.
 
 use bytes::{Bytes, BytesMut};
-use wasmtx_media::codec::{aac, av1, dts, h264, h265, jpeg, opus, vp8, vp9};
+use wasmtx_media::codec::{aac, ac3, av1, dts, flac, h264, h265, jpeg, mp3, opus, vp8, vp9};
 use wasmtx_media::read::Cursor;
 use wasmtx_media::{Codec, Kind, Track, TrackId, nal};
 
@@ -122,6 +122,17 @@ pub(crate) fn containers(data: &[u8]) {
         vp9::header(data),
         jpeg::dimensions(data),
     );
+    if let Ok(header) = mp3::Header::parse(data) {
+        assert!(header.sample_rate > 0 && header.length < 4_096 && header.samples <= 1_152);
+    }
+    if let Ok(header) = ac3::Header::parse(data) {
+        assert!(header.sample_rate > 0 && header.length <= 3_840 && (1..=6).contains(&header.channels));
+    }
+    if let Ok(config) = flac::Config::parse(data) {
+        assert_eq!(flac::Config::parse(&config.bytes()), Ok(config.clone()));
+        assert_eq!(flac::Config::parse(&config.file_header()), Ok(config));
+    }
+    let _ = flac::samples(data);
     assert!(opus::duration(data).is_ok_and(|samples| samples <= 5_760) || opus::duration(data).is_err());
 }
 

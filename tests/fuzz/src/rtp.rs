@@ -182,6 +182,21 @@ pub(crate) fn depacketize_rest(data: &[u8]) {
         fmtp: String::new(),
     };
     depacketize(data, &track(generic, 90_000), &[&[1]]);
+    let mp3 = Codec::Mp3 {
+        sample_rate: 0,
+        channels: 0,
+    };
+    let frame = [&[0xff, 0xf3, 0x18, 0xc4][..], &[0; 32]].concat();
+    let whole = [&[0; 4], &frame[..]].concat();
+    depacketize(data, &track(mp3, 90_000), &[&whole]);
+    let ac3 = Codec::Ac3 {
+        sample_rate: 48_000,
+        channels: 2,
+    };
+    let frame = [&[0x0b, 0x77, 0, 0, 0, 0x40, 0x43, 0xe1][..], &[0; 120]].concat();
+    let (start, end) = frame.split_at(100);
+    let fragments = [[&[1, 2], start].concat(), [&[3, 2], end].concat()];
+    depacketize(data, &track(ac3, 48_000), &[&fragments[0], &fragments[1]]);
     let jpegs = depacketize(
         data,
         &track(Codec::Mjpeg, 90_000),

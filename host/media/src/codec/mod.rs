@@ -1,11 +1,14 @@
 //! One file per codec: its parameter sets, its headers, and the canonical shape of its frames.
 
 pub mod aac;
+pub mod ac3;
 pub mod av1;
 pub mod dts;
+pub mod flac;
 pub mod h264;
 pub mod h265;
 pub mod jpeg;
+pub mod mp3;
 pub mod opus;
 #[cfg(test)]
 mod testdata;

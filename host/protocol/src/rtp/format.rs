@@ -1,7 +1,7 @@
 //! What SDP says about one RTP payload type, and the track that it means. Both directions: a published format becomes a
 //! track ([`Format::track`]), a track to be read becomes a format ([`Format::of`]).
 
-use wasmtx_media::codec::{aac, av1, h264, h265, opus};
+use wasmtx_media::codec::{aac, av1, h264, h265, mp3, opus};
 use wasmtx_media::{Codec, Kind, Track, TrackId};
 
 use super::fmtp;
@@ -10,6 +10,11 @@ use super::fmtp;
 const FIRST_DYNAMIC: u8 = 96;
 /// The last payload type there is.
 const LAST: u8 = 127;
+/// SDP says nothing about it; its frames do.
+const MPEG_AUDIO: Codec = Codec::Mp3 {
+    sample_rate: 0,
+    channels: 0,
+};
 
 /// One RTP payload format as SDP describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +40,7 @@ impl Format {
         let codec = self.codec().unwrap_or_else(|| self.generic());
         let kind = match codec {
             Codec::Generic { .. } => self.kind,
-            _ => kind_of(&codec),
+            _ => codec.kind(),
         };
         let clock_rate = match codec {
             // The clock of a static payload type is not the SDP's to say; nor is Opus's (RFC 7587 section 4.1).
@@ -88,6 +93,8 @@ impl Format {
                 };
                 format(number, name, *channels, String::new())
             }
+            Codec::Mp3 { .. } => format(14, "MPA", 1, String::new()),
+            Codec::Ac3 { channels, .. } => dynamic("ac3", *channels, String::new()),
             Codec::Lpcm {
                 bit_depth,
                 sample_rate,
@@ -117,6 +124,11 @@ impl Format {
             }
             _ => format(payload_type, track.codec.name(), 1, String::new()),
         }
+    }
+
+    /// Whether RTP has a payload format for a codec.
+    pub fn carries(codec: &Codec) -> bool {
+        !matches!(codec, Codec::Flac(_))
     }
 
     /// The formats in which tracks are served, one per track. Unknown formats keep the payload type they came with
@@ -208,6 +220,12 @@ impl Format {
             "multiopus" => Codec::Opus {
                 channels: channels.min(8),
             },
+            "mpa" if self.clock_rate == mp3::CLOCK_RATE => MPEG_AUDIO,
+            // The rtpmap often leaves the channels out; the frames tell them.
+            "ac3" => Codec::Ac3 {
+                sample_rate: self.clock_rate,
+                channels,
+            },
             "pcmu" => g711(true),
             "pcma" => g711(false),
             "l8" => lpcm(8),
@@ -244,14 +262,6 @@ impl Format {
     }
 }
 
-fn kind_of(codec: &Codec) -> Kind {
-    match codec {
-        Codec::H264(_) | Codec::H265(_) | Codec::Av1(_) | Codec::Vp8 | Codec::Vp9 | Codec::Mjpeg => Kind::Video,
-        Codec::Aac(_) | Codec::Opus { .. } | Codec::G711 { .. } | Codec::Lpcm { .. } => Kind::Audio,
-        _ => Kind::Data,
-    }
-}
-
 fn static_codec(payload_type: u8) -> Option<Codec> {
     let lpcm = |channels| Codec::Lpcm {
         bit_depth: 16,
@@ -271,6 +281,7 @@ fn static_codec(payload_type: u8) -> Option<Codec> {
         },
         10 => lpcm(2),
         11 => lpcm(1),
+        14 => MPEG_AUDIO,
         26 => Codec::Mjpeg,
         _ => return None,
     })

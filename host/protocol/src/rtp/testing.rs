@@ -179,6 +179,43 @@ pub(super) mod streams {
         }
     }
 
+    /// MPEG-2 layer III at 16 kHz: small frames, and frames that need fragments where packets are small.
+    pub(crate) fn mp3() -> Stream {
+        let frame = |at: u8| {
+            let (head, length) = match at % 2 {
+                0 => ([0xff, 0xf3, 0x18, 0xc4], 36),
+                _ => ([0xff, 0xf3, 0xe8, 0xc4], 720),
+            };
+            let mut frame = vec![at; length];
+            frame[..4].copy_from_slice(&head);
+            (Bytes::from(frame), Flags::KEY)
+        };
+        let codec = Codec::Mp3 {
+            sample_rate: 16_000,
+            channels: 1,
+        };
+        Stream {
+            track: track(codec, Kind::Audio, 90_000),
+            frames: even((0..50).map(frame).collect(), 3_240),
+        }
+    }
+
+    pub(crate) fn ac3() -> Stream {
+        let frame = |at: u8| {
+            let mut frame = vec![at; 768];
+            frame[..8].copy_from_slice(&[0x0b, 0x77, 0, 0, 0x14, 0x40, 0x43, 0xe1]);
+            (Bytes::from(frame), Flags::KEY)
+        };
+        let codec = Codec::Ac3 {
+            sample_rate: 48_000,
+            channels: 2,
+        };
+        Stream {
+            track: track(codec, Kind::Audio, 48_000),
+            frames: even((0..50).map(frame).collect(), 1_536),
+        }
+    }
+
     pub(crate) fn g711() -> Stream {
         let codec = Codec::G711 {
             mu_law: true,
@@ -230,6 +267,8 @@ pub(super) mod streams {
             mjpeg(),
             aac(),
             opus(),
+            mp3(),
+            ac3(),
             g711(),
             lpcm(),
             generic(),

@@ -169,6 +169,7 @@ fn properties(codec: &Codec) -> Value {
         Codec::Vp9 => json!({ "profile": 0 }),
         Codec::Opus { channels } => json!({ "channelCount": channels }),
         Codec::Aac(config) => json!({ "sampleRate": config.sample_rate, "channelCount": config.channels }),
+        Codec::Ac3 { sample_rate, channels } => json!({ "sampleRate": sample_rate, "channelCount": channels }),
         Codec::G711 {
             mu_law,
             sample_rate,

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     Codec, Error, Kind as Media,
-    codec::{aac, av1, h264, h265, opus, vp9},
+    codec::{aac, av1, flac, h264, h265, opus, vp9},
     read::Cursor,
 };
 
@@ -26,6 +26,11 @@ const VISUAL: usize = 78;
 const AUDIO: usize = 28;
 /// `objectTypeIndication` of MPEG-4 audio.
 const MPEG4_AUDIO: u8 = 0x40;
+/// `objectTypeIndication` of MPEG-2 and of MPEG-1 audio layers; writers use either for MP3.
+const MPEG2_LAYERS: u8 = 0x69;
+const MPEG1_LAYERS: u8 = 0x6b;
+/// Header of a last FLAC metadata block that is STREAMINFO.
+const LAST_STREAM_INFO: [u8; 4] = [0x80, 0, 0, 34];
 const ES: u8 = 3;
 const DECODER_CONFIG: u8 = 4;
 const DECODER_SPECIFIC: u8 = 5;
@@ -63,8 +68,26 @@ pub(super) fn read(found: &Found<'_>) -> Result<Entry, Error> {
         b"mp4a" => {
             let (_, _, mut cursor) =
                 full(esds(found.body).ok_or(Error::Invalid("sample entry without configuration"))?)?;
-            let record = audio_specific_config(&mut cursor)?;
-            aac::Config::parse(Bytes::copy_from_slice(record)).map(|config| Entry::new(Codec::Aac(config)))
+            match decoder_config(&mut cursor)? {
+                (MPEG4_AUDIO, mut specific) => {
+                    let record = descriptor(&mut specific, DECODER_SPECIFIC)?;
+                    aac::Config::parse(Bytes::copy_from_slice(record)).map(|config| Entry::new(Codec::Aac(config)))
+                }
+                (MPEG2_LAYERS | MPEG1_LAYERS, _) => {
+                    let mut fields = Cursor::new(found.body);
+                    fields.skip(16)?;
+                    let channels = u8::try_from(fields.u16()?).map_err(|_| Error::Invalid("MPEG audio channels"))?;
+                    fields.skip(6)?;
+                    let sample_rate = fields.u16()?.into();
+                    Ok(Entry::new(Codec::Mp3 { sample_rate, channels }))
+                }
+                _ => Err(Error::Unsupported("MPEG audio object type")),
+            }
+        }
+        b"fLaC" => {
+            let (_, _, mut cursor) = full(config(AUDIO, *b"dfLa")?)?;
+            cursor.skip(LAST_STREAM_INFO.len())?;
+            flac::Config::parse(cursor.rest()).map(|config| Entry::new(Codec::Flac(config)))
         }
         b"Opus" => {
             let mut cursor = Cursor::new(config(AUDIO, *b"dOps")?);
@@ -166,8 +189,8 @@ fn keep(sets: &mut Vec<Bytes>, nal: Bytes) -> Result<(), Error> {
     Ok(())
 }
 
-/// The record inside the descriptors of an `esds` (ISO/IEC 14496-1 section 7.2.6).
-fn audio_specific_config<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8], Error> {
+/// The object type inside the descriptors of an `esds` (ISO/IEC 14496-1 section 7.2.6), and the descriptors behind it.
+fn decoder_config<'a>(cursor: &mut Cursor<'a>) -> Result<(u8, Cursor<'a>), Error> {
     let mut es = Cursor::new(descriptor(cursor, ES)?);
     es.skip(2)?;
     let flags = es.u8()?;
@@ -182,11 +205,9 @@ fn audio_specific_config<'a>(cursor: &mut Cursor<'a>) -> Result<&'a [u8], Error>
         es.skip(2)?;
     }
     let mut decoder = Cursor::new(descriptor(&mut es, DECODER_CONFIG)?);
-    if decoder.u8()? != MPEG4_AUDIO {
-        return Err(Error::Unsupported("MPEG audio object type"));
-    }
+    let object_type = decoder.u8()?;
     decoder.skip(12)?;
-    descriptor(&mut decoder, DECODER_SPECIFIC)
+    Ok((object_type, decoder))
 }
 
 /// The body of the descriptor that comes next: a tag, a size in groups of seven bits.
@@ -209,7 +230,14 @@ fn descriptor<'a>(cursor: &mut Cursor<'a>, tag: u8) -> Result<&'a [u8], Error> {
 pub(super) fn is_written(codec: &Codec) -> bool {
     matches!(
         codec,
-        Codec::H264(_) | Codec::H265(_) | Codec::Av1(_) | Codec::Vp9 | Codec::Aac(_) | Codec::Opus { .. }
+        Codec::H264(_)
+            | Codec::H265(_)
+            | Codec::Av1(_)
+            | Codec::Vp9
+            | Codec::Aac(_)
+            | Codec::Mp3 { .. }
+            | Codec::Flac(_)
+            | Codec::Opus { .. }
     )
 }
 
@@ -220,7 +248,8 @@ pub(super) fn write(buffer: &mut BytesMut, codec: &Codec, vp9: Option<vp9::Heade
         Codec::H265(_) => (*b"hvc1", *b"hvcC"),
         Codec::Av1(_) => (*b"av01", *b"av1C"),
         Codec::Vp9 => (*b"vp09", *b"vpcC"),
-        Codec::Aac(_) => (*b"mp4a", *b"esds"),
+        Codec::Aac(_) | Codec::Mp3 { .. } => (*b"mp4a", *b"esds"),
+        Codec::Flac(_) => (*b"fLaC", *b"dfLa"),
         Codec::Opus { .. } => (*b"Opus", *b"dOps"),
         _ => return Err(Error::Unsupported("codec in MP4")),
     };
@@ -228,6 +257,8 @@ pub(super) fn write(buffer: &mut BytesMut, codec: &Codec, vp9: Option<vp9::Heade
     let size = match (codec, vp9) {
         (Codec::Vp9, Some(header)) => Some((header.width, header.height)),
         (Codec::Vp9, None) => return Err(Error::Invalid("VP9 track before its first keyframe")),
+        (Codec::Mp3 { sample_rate: 0, .. }, _) => return Err(Error::Invalid("track before its first frame")),
+        (Codec::Mp3 { .. }, _) => None,
         _ if parameters.is_empty() => return Err(Error::Invalid("track before its parameter sets")),
         _ => codec.dimensions(),
     };
@@ -240,7 +271,14 @@ pub(super) fn write(buffer: &mut BytesMut, codec: &Codec, vp9: Option<vp9::Heade
         }
         match (codec, vp9) {
             (Codec::Vp9, Some(header)) => put_full(buffer, record, 1, 0, |buffer| put_vpcc(buffer, header)),
-            (Codec::Aac(_), _) => put_full(buffer, record, 0, 0, |buffer| put_esds(buffer, &parameters)),
+            (Codec::Aac(_), _) => put_full(buffer, record, 0, 0, |buffer| {
+                put_esds(buffer, MPEG4_AUDIO, &parameters)
+            }),
+            (Codec::Mp3 { .. }, _) => put_full(buffer, record, 0, 0, |buffer| put_esds(buffer, MPEG1_LAYERS, &[])),
+            (Codec::Flac(_), _) => put_full(buffer, record, 0, 0, |buffer| {
+                buffer.put_slice(&LAST_STREAM_INFO);
+                buffer.put_slice(&parameters);
+            }),
             (Codec::Opus { channels }, _) => put_box(buffer, record, |buffer| put_dops(buffer, *channels)),
             _ => put_box(buffer, record, |buffer| buffer.put_slice(&parameters)),
         }
@@ -281,21 +319,29 @@ fn put_vpcc(buffer: &mut BytesMut, header: vp9::Header) {
     buffer.put_slice(&[header.profile, 0, depth << 4 | subsampling << 1, 2, 2, 2, 0, 0]);
 }
 
-fn put_esds(buffer: &mut BytesMut, config: &[u8]) {
+/// `config` is empty for what has no configuration of its own.
+fn put_esds(buffer: &mut BytesMut, object_type: u8, config: &[u8]) {
     let tag = |buffer: &mut BytesMut, tag: u8, size: usize| {
         // Sizes in two groups of seven bits: a record has at most 256 bytes.
         let size = u16::try_from(size).unwrap_or_default();
         let [high, low] = (size << 1 & 0x7f00 | size & 0x7f | 0x8000).to_be_bytes();
         buffer.put_slice(&[tag, high, low]);
     };
-    tag(buffer, ES, config.len().saturating_add(25));
+    let specific = if config.is_empty() {
+        0
+    } else {
+        config.len().saturating_add(3)
+    };
+    tag(buffer, ES, specific.saturating_add(22));
     buffer.put_slice(&[0, 0, 0]);
-    tag(buffer, DECODER_CONFIG, config.len().saturating_add(16));
+    tag(buffer, DECODER_CONFIG, specific.saturating_add(13));
     // An audio stream; buffer size and bit rates unknown.
-    buffer.put_slice(&[MPEG4_AUDIO, 0x15]);
+    buffer.put_slice(&[object_type, 0x15]);
     buffer.put_bytes(0, 11);
-    tag(buffer, DECODER_SPECIFIC, config.len());
-    buffer.put_slice(config);
+    if !config.is_empty() {
+        tag(buffer, DECODER_SPECIFIC, config.len());
+        buffer.put_slice(config);
+    }
     // SLConfigDescriptor: predefined for MP4.
     buffer.put_slice(&[6, 1, 2]);
 }

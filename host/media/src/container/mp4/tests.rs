@@ -4,7 +4,11 @@ use super::{
     boxes::{put_box, put_full},
     *,
 };
-use crate::{Codec, Error, Frame, Kind, Payload, Tracks, codec::av1, nal};
+use crate::{
+    Codec, Error, Frame, Kind, Payload, Tracks,
+    codec::{av1, flac},
+    nal,
+};
 
 const H264_AAC: &[u8] = include_bytes!("../../../testdata/mp4/h264-aac.mp4");
 const H264_AAC_FRAGMENTS: &[u8] = include_bytes!("../../../testdata/mp4/h264-aac-fragments.mp4");
@@ -367,6 +371,29 @@ fn a_track_of_a_strange_format_is_skipped_and_named() {
     file[at..at + 4].copy_from_slice(b"ac-4");
     let movie = movie(&file);
     assert_eq!((movie.tracks.len(), &movie.skipped[..]), (1, &["ac-4".to_owned()][..]));
+}
+
+#[test]
+fn a_sample_entry_says_what_it_was_written_from() {
+    let mut block = [0; flac::STREAM_INFO];
+    block[10..14].copy_from_slice(&[0x0b, 0xb8, 0x02, 0xf0]);
+    let mp3 = Codec::Mp3 {
+        sample_rate: 44_100,
+        channels: 2,
+    };
+    for codec in [Codec::Flac(flac::Config::parse(&block).unwrap()), mp3] {
+        let mut stsd = BytesMut::new();
+        entry::write(&mut stsd, &codec, None).unwrap();
+        for length in 0..stsd.len() {
+            let cut = boxes::Boxes::new(&stsd[..length]).next();
+            assert!(
+                !matches!(cut, Some(Ok(found)) if entry::read(&found).is_ok()),
+                "{length}"
+            );
+        }
+        let found = boxes::Boxes::new(&stsd).next().unwrap().unwrap();
+        assert_eq!(entry::read(&found).unwrap().codec, codec);
+    }
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod aac;
 mod access_unit;
 mod av1;
 mod fragments;
+mod framed;
 mod h264;
 mod h265;
 mod jpeg;
@@ -76,6 +77,7 @@ enum Kind {
     Vp9(vp9::Depacketizer),
     Mjpeg(jpeg::Depacketizer),
     Aac(aac::Depacketizer),
+    Framed(framed::Depacketizer),
     Simple(simple::Depacketizer),
 }
 
@@ -90,6 +92,7 @@ impl Depacketizer {
             Codec::Vp9 => Kind::Vp9(vp9::Depacketizer::default()),
             Codec::Mjpeg => Kind::Mjpeg(jpeg::Depacketizer::default()),
             Codec::Aac(config) => Kind::Aac(aac::Depacketizer::new(format, config)),
+            Codec::Mp3 { .. } | Codec::Ac3 { .. } => Kind::Framed(framed::Depacketizer::new(codec)),
             _ => Kind::Simple(simple::Depacketizer::new(codec)),
         };
         Depacketizer {
@@ -123,6 +126,7 @@ impl Depacketizer {
             Kind::Vp9(vp9) => vp9.handle(packet, lost, &mut out),
             Kind::Mjpeg(jpeg) => jpeg.handle(packet, lost, &mut out),
             Kind::Aac(aac) => aac.handle(packet, lost, &mut out),
+            Kind::Framed(framed) => framed.handle(packet, lost, &mut out),
             Kind::Simple(simple) => simple.handle(packet, &mut out),
         }
     }
@@ -137,6 +141,7 @@ impl Depacketizer {
             Kind::Vp9(vp9) => vp9.is_pending(),
             Kind::Mjpeg(jpeg) => jpeg.is_pending(),
             Kind::Aac(aac) => aac.is_pending(),
+            Kind::Framed(framed) => framed.is_pending(),
             Kind::Simple(_) => false,
         }
     }

@@ -11,6 +11,7 @@
 
 mod aac;
 mod av1;
+mod framed;
 mod jpeg;
 mod nal;
 mod simple;
@@ -138,6 +139,8 @@ impl Packetizer {
             Codec::Vp9 => vpx::vp9(&mut writer, payload, self.picture)?,
             Codec::Mjpeg => jpeg::image(&mut writer, payload)?,
             Codec::Aac(_) => aac::frame(&mut writer, payload)?,
+            Codec::Mp3 { .. } => framed::mpeg(&mut writer, payload)?,
+            Codec::Ac3 { .. } => framed::ac3(&mut writer, payload)?,
             Codec::G711 { channels, .. } => simple::samples(&mut writer, frame, 1, *channels)?,
             Codec::Lpcm {
                 bit_depth, channels, ..
