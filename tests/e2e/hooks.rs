@@ -1,8 +1,8 @@
-//! Commands that go with the life of a path.
+//! Commands that go with the life of a path, and of a connection.
 
 use std::collections::HashMap;
 
-use crate::harness::{Codec, Player, Publisher, Reader, Server, Transport, assert_run, made_up, until};
+use crate::harness::{Codec, OPEN, Player, Publisher, Reader, Server, Transport, assert_run, made_up, until};
 
 /// A command that keeps its environment in a file, which is there when it is whole.
 fn keep_environment(file: &str) -> String {
@@ -126,4 +126,32 @@ fn commands_run_when_a_stream_can_be_read_and_when_it_cannot_any_more() {
 #[test]
 fn the_old_names_of_the_commands_still_count() {
     check_availability("runOnReady", "runOnNotReady");
+}
+
+#[test]
+fn commands_run_while_a_client_is_connected_and_when_it_is_gone() {
+    let server = Server::start(&format!(
+        "runOnConnect: {}\nrunOnDisconnect: {}\n{OPEN}",
+        keep_environment("connect"),
+        keep_environment("disconnect")
+    ));
+    let publisher = Publisher::vp8(&server, "cam1");
+    let kept = environment(&server, "connect");
+    let conns = server.api("rtspconns/list");
+    assert_eq!(conns["items"][0]["id"], kept["MTX_CONN_ID"].as_str(), "{conns}");
+    assert_eq!(
+        (&*kept["MTX_CONN_TYPE"], &kept["RTSP_PORT"]),
+        ("rtspConn", &port(&server))
+    );
+    assert_eq!(server.folder().read("disconnect"), "");
+
+    let session = server.api("rtspsessions/list")["items"][0]["id"].clone();
+    let (status, body) = server.ask(
+        "POST",
+        &format!("rtspsessions/kick/{}", session.as_str().expect("an id")),
+    );
+    assert_eq!(status, 200, "{body}");
+    let gone = environment(&server, "disconnect");
+    assert_eq!(gone["MTX_CONN_ID"], kept["MTX_CONN_ID"]);
+    drop(publisher);
 }

@@ -4,6 +4,7 @@
 //! SIGINT, five seconds later SIGKILL. There is no shell in between; see `hooks/line.rs` for how a command line
 //! becomes arguments. A command can neither delay nor veto what it is told about.
 
+mod connect;
 mod line;
 mod output;
 
@@ -18,6 +19,7 @@ use tokio::{
 };
 use tracing::{debug, info, warn};
 
+pub use connect::{OnConnect, Visit};
 pub use line::InvalidLine;
 
 /// A command of the configuration.
@@ -46,6 +48,15 @@ impl Hook {
             Ok(())
         }
     }
+}
+
+/// A command that runs while something is so, and one that is run when it is no longer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pair {
+    /// Runs until the end.
+    pub during: Hook,
+    /// Runs afterwards.
+    pub after: Hook,
 }
 
 /// What a command is told, in its environment and in the variables of its command line.

@@ -22,7 +22,7 @@ use crate::{
 use demand::{Act, Demand, Seen};
 
 pub use demand::Timing;
-pub use plan::{Hooks, Pair, PathPlan, Plans};
+pub use plan::{Hooks, PathPlan, Plans};
 
 /// Paths whose failed start is remembered beyond their life; more are forgotten early.
 const MAX_COOLING: usize = 4_096;

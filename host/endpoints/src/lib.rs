@@ -15,6 +15,8 @@ pub mod hooks;
 pub mod http;
 pub mod keeper;
 pub mod outbound;
+mod registry;
+pub mod rtmp;
 pub mod rtsp;
 pub mod source;
 pub mod storage;

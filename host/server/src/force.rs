@@ -3,7 +3,10 @@
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
-use wasmtx_endpoints::keeper::{PathPlan, Plans};
+use wasmtx_endpoints::{
+    hooks::Pair,
+    keeper::{PathPlan, Plans},
+};
 use wasmtx_hub::{Access, Decision, Path, PathName, Rules};
 use wasmtx_sandbox::{AuthChain, Chains, Registry};
 
@@ -17,6 +20,8 @@ use crate::{
 pub(crate) struct Force {
     pub(crate) config: Arc<Config>,
     pub(crate) rules: Rules,
+    /// `runOnConnect` and `runOnDisconnect`.
+    pub(crate) on_connect: Pair,
     chains: PathChains,
     plans: PathPlans,
 }
@@ -33,9 +38,11 @@ impl Force {
             wiring::chains(&config, plugins, known).map_err(|problems| anyhow::anyhow!(problems.join("\n")))?;
         let rules = wiring::rules(&config, &chains)?;
         let plans = wiring::plans(&config)?;
+        let on_connect = wiring::on_connect(&config.global)?;
         Ok(Force {
             config: Arc::new(config),
             rules,
+            on_connect,
             chains,
             plans,
         })

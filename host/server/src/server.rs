@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use wasmtx_endpoints::{
-    hooks::{self, Runner},
+    hooks::{self, OnConnect, Runner},
     keeper::Keeper,
     rtsp,
     source::Puller,
@@ -43,6 +43,7 @@ pub struct Server {
     rtsp: Option<rtsp::Server>,
     sessions: rtsp::Registry,
     gate: Arc<Gate>,
+    on_connect: OnConnect,
     window: Open,
     listeners: Vec<Listener>,
 }
@@ -84,7 +85,7 @@ impl Server {
             .map_err(|error| tracing::warn!("plugins are not watched: {error}"))
             .ok();
 
-        let rules = force.rules.clone();
+        let (rules, on_connect) = (force.rules.clone(), force.on_connect.clone());
         force.start_observers();
         let in_force = InForce::new(force);
         // Nobody else sets it.
@@ -96,20 +97,22 @@ impl Server {
         let listening = Listening::spawn(feed, plugins.clone(), in_force.clone());
         let gate = Arc::new(Gate::new(&config, Arc::new(in_force.clone())));
         let window = Window::bind(&config.global)?;
-        let (rtsp, mut listeners) = start_rtsp(&config, &hub, &gate, &sessions)?;
+        let limits = &config.global.limits;
+        let commands = hooks::Limits {
+            commands: limits.commands.try_into()?,
+            ..hooks::Limits::default()
+        };
+        let runner = Runner::new(commands);
+        let on_connect = OnConnect::new(runner.clone(), on_connect);
+        let (rtsp, mut listeners) = start_rtsp(&config, &hub, &gate, &sessions, &on_connect)?;
         listeners.extend(window.listeners());
         let rtsp_port = rtsp
             .as_ref()
             .and_then(|rtsp| rtsp.address)
             .map_or(0, |address| address.port());
 
-        let limits = &config.global.limits;
-        let commands = hooks::Limits {
-            commands: limits.commands.try_into()?,
-            ..hooks::Limits::default()
-        };
         let puller = Puller::new(hub.clone(), limits.starting_sources.try_into()?);
-        let keeper = Keeper::spawn(births, in_force.clone(), Runner::new(commands), puller, rtsp_port);
+        let keeper = Keeper::spawn(births, in_force.clone(), runner, puller, rtsp_port);
         let listed = in_force.clone();
         let sinks = sandbox::Attendance::spawn(hub.births(), move |path| listed.chains(&path.name)?.sinks);
         // Paths come to life last: their sources and commands find the listeners there.
@@ -143,6 +146,7 @@ impl Server {
             rtsp,
             sessions,
             gate,
+            on_connect,
             window,
             listeners,
         })
@@ -176,6 +180,7 @@ impl Server {
         let rules = force.rules.clone();
         force.start_observers();
         self.gate.configure(&force.config);
+        self.on_connect.configure(force.on_connect.clone());
         self.in_force.replace(force);
         self.hub.configure(Instant::now(), rules);
         self.keeper.reload();
@@ -245,6 +250,9 @@ impl Server {
 const LIVE: &[&str] = &[
     "logLevel",
     "writeQueueSize",
+    "runOnConnect",
+    "runOnConnectRestart",
+    "runOnDisconnect",
     "authMethod",
     "authInternalUsers",
     "authOrder",
@@ -281,6 +289,7 @@ fn start_rtsp(
     hub: &Hub,
     gate: &Arc<Gate>,
     sessions: &rtsp::Registry,
+    on_connect: &OnConnect,
 ) -> anyhow::Result<(Option<rtsp::Server>, Vec<Listener>)> {
     let global = &config.global;
     if !global.rtsp {
@@ -290,7 +299,7 @@ fn start_rtsp(
     let identity = encrypts
         .then(|| wiring::identity_of(&global.rtsp_server_key, &global.rtsp_server_cert))
         .transpose()?;
-    let settings = wiring::rtsp(global, identity.as_ref())?;
+    let settings = wiring::rtsp(global, identity.as_ref(), on_connect)?;
     let server = rtsp::Server::start(settings, hub.clone(), gate.clone(), sessions.clone())?;
     let datagrams = server
         .datagram_addresses

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use wasmtx_hub::Path;
 
 use super::Timing;
-use crate::{hooks::Hook, source};
+use crate::{
+    hooks::{Hook, Pair},
+    source,
+};
 
 /// What brings a path online, and which commands go with it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,15 +35,6 @@ pub struct Hooks {
     pub available: Pair,
     /// `runOnOnline`, `runOnOffline`.
     pub online: Pair,
-}
-
-/// A command that runs while something is so, and one that is run when it is no longer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pair {
-    /// Runs until the end.
-    pub during: Hook,
-    /// Runs afterwards.
-    pub after: Hook,
 }
 
 /// Looks up the plan of a path in the configuration that is in force.

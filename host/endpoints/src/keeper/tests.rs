@@ -16,7 +16,7 @@ use wasmtx_media::{Codec, Kind, Track, TrackId, Tracks};
 
 use super::*;
 use crate::{
-    hooks::tests::Directory,
+    hooks::{Pair, tests::Directory},
     source::{
         Manner, Transport,
         tests::{Origin, Setup},

@@ -110,6 +110,10 @@ pub(super) async fn serve(
         local,
     };
     tracing::info!(conn = %driver.conn.id, %remote, "[RTSP] connection opened");
+    let _visit = driver
+        .shared
+        .on_connect
+        .greet(driver.shared.conn_kind(encrypted), driver.conn.id);
     let end = driver.run(&mut stream, stop).await;
     driver.finish(end);
 }

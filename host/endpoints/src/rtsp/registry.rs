@@ -1,41 +1,14 @@
 //! Every RTSP connection and session there is: for the API and the metrics, and to tell them something.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
-    task::Poll,
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc};
 
-use parking_lot::{Mutex, RwLock};
-use tokio::sync::Notify;
+use parking_lot::Mutex;
 use uuid::Uuid;
 use wasmtx_media::WallClock;
 
-/// A number that one task writes and others read.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds to it.
-    pub fn add(&self, amount: u64) {
-        self.0.fetch_add(amount, Ordering::Relaxed);
-    }
-
-    /// Replaces it.
-    pub fn store(&self, value: u64) {
-        self.0.store(value, Ordering::Relaxed);
-    }
-
-    /// Its value.
-    pub fn load(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
+pub use crate::registry::{Counter, State};
+use crate::registry::{Item, Refusals, Rules, Table};
+pub(super) use crate::registry::{Listed, Orders};
 
 /// One RTSP connection.
 #[derive(Debug)]
@@ -54,18 +27,6 @@ pub struct Conn {
     pub inbound_bytes: Counter,
     /// Bytes written, media included.
     pub outbound_bytes: Counter,
-}
-
-/// What a session does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum State {
-    /// Set up, not flowing.
-    #[default]
-    Idle,
-    /// A reader.
-    Read,
-    /// A publisher.
-    Publish,
 }
 
 /// The part of a session that changes.
@@ -127,49 +88,29 @@ pub struct Session {
     pub(super) orders: Arc<Orders>,
 }
 
-/// What a connection is told from elsewhere.
-#[derive(Debug, Default)]
-pub(super) struct Orders {
-    /// Why the connection must end.
-    kicked: OnceLock<String>,
-    bell: Notify,
-}
-
-impl Orders {
-    /// Why the connection must end.
-    pub(super) fn kicked(&self) -> Option<&str> {
-        self.kicked.get().map(String::as_str)
+impl Item for Conn {
+    fn id(&self) -> Uuid {
+        self.id
     }
-
-    /// Waits until the connection must end, and says why. Cancel safe.
-    pub(super) async fn kick(&self) -> String {
-        let mut bell = std::pin::pin!(self.bell.notified());
-        std::future::poll_fn(|cx| {
-            // Looked at first: another wait of the same task may have heard the bell.
-            while self.kicked.get().is_none() {
-                std::task::ready!(bell.as_mut().poll(cx));
-                bell.set(self.bell.notified());
-            }
-            Poll::Ready(self.kicked.get().cloned().unwrap_or_default())
-        })
-        .await
+    fn created(&self) -> WallClock {
+        self.created
     }
-
-    /// Wakes the connection, that it looks around.
-    pub(super) fn bell(&self) -> &Notify {
-        &self.bell
+    fn encrypted(&self) -> bool {
+        self.encrypted
     }
 }
 
-/// Letters of the reason for a kick.
-const MAX_REASON: usize = 200;
-/// Between two groups of sessions that are told of changed rules: they ask the gate one after the other, within
-/// [`RULES_STEPS`] of these.
-const RULES_STEP: Duration = Duration::from_millis(20);
-/// Groups that all sessions are told in.
-const RULES_STEPS: usize = 25;
-/// The smallest of those groups.
-const RULES_GROUP: usize = 64;
+impl Item for Session {
+    fn id(&self) -> Uuid {
+        self.id
+    }
+    fn created(&self) -> WallClock {
+        self.created
+    }
+    fn encrypted(&self) -> bool {
+        self.encrypted
+    }
+}
 
 /// All connections and sessions of the RTSP and RTSPS servers. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -177,52 +118,32 @@ pub struct Registry(Arc<Tables>);
 
 #[derive(Debug, Default)]
 struct Tables {
-    conns: RwLock<BTreeMap<Uuid, Arc<Conn>>>,
-    sessions: RwLock<BTreeMap<Uuid, Arc<Session>>>,
-    refused: Mutex<BTreeMap<&'static str, u64>>,
-    /// Counts the changes of the configuration's users.
-    rules: AtomicU64,
+    conns: Table<Conn>,
+    sessions: Table<Session>,
+    refused: Refusals,
+    rules: Rules,
 }
 
 impl Registry {
     /// Connections of one server, oldest first.
     pub fn conns(&self, encrypted: bool) -> Vec<Arc<Conn>> {
-        let mut conns: Vec<_> = self
-            .0
-            .conns
-            .read()
-            .values()
-            .filter(|conn| conn.encrypted == encrypted)
-            .cloned()
-            .collect();
-        conns.sort_by_key(|conn| (conn.created, conn.id));
-        conns
+        self.0.conns.of(encrypted)
     }
 
     /// Sessions of one server, oldest first.
     pub fn sessions(&self, encrypted: bool) -> Vec<Arc<Session>> {
-        let tables = self.0.sessions.read();
-        let mut sessions: Vec<_> = tables
-            .values()
-            .filter(|session| session.encrypted == encrypted)
-            .cloned()
-            .collect();
-        sessions.sort_by_key(|session| (session.created, session.id));
-        sessions
+        self.0.sessions.of(encrypted)
     }
 
     /// The session with this id, of either server.
     pub fn session(&self, id: Uuid) -> Option<Arc<Session>> {
-        self.0.sessions.read().get(&id).cloned()
+        self.0.sessions.find(id)
     }
 
     /// Ends a session, whether it reads or publishes; `false` when there is none with this id. `why` goes to the log.
     pub fn kick(&self, id: Uuid, why: &str) -> bool {
         self.session(id).is_some_and(|session| {
-            let why = why.chars().filter(|c| !c.is_control()).take(MAX_REASON).collect();
-            // The first reason stands.
-            let _ = session.orders.kicked.set(why);
-            session.orders.bell.notify_one();
+            session.orders.send_away(why);
             true
         })
     }
@@ -230,75 +151,30 @@ impl Registry {
     /// The users of the configuration changed: every session that they let in asks the gate again, within a second. Needs
     /// a tokio runtime.
     pub fn rules_changed(&self) {
-        self.0.rules.fetch_add(1, Ordering::Release);
-        let sessions: Vec<_> = self.0.sessions.read().values().cloned().collect();
-        tokio::spawn(async move {
-            for group in sessions.chunks(RULES_GROUP.max(sessions.len().div_ceil(RULES_STEPS))) {
-                group.iter().for_each(|session| session.orders.bell.notify_one());
-                tokio::time::sleep(RULES_STEP).await;
-            }
-        });
+        self.0.rules.changed(self.0.sessions.all(), |session| &session.orders);
     }
 
     /// Counts the changes of the configuration's users.
     pub(super) fn rules(&self) -> u64 {
-        self.0.rules.load(Ordering::Acquire)
+        self.0.rules.changes()
     }
 
     /// How many connections were closed for each reason that is the client's fault, since the start.
     pub fn refused(&self) -> Vec<(&'static str, u64)> {
-        self.0
-            .refused
-            .lock()
-            .iter()
-            .map(|(reason, count)| (*reason, *count))
-            .collect()
+        self.0.refused.counts()
     }
 
     pub(crate) fn count_refused(&self, reason: &'static str) {
-        *self.0.refused.lock().entry(reason).or_default() += 1;
+        self.0.refused.count(reason);
     }
 
     /// Lists a connection for as long as the guard lives.
     pub(crate) fn add_conn(&self, conn: Conn) -> Listed<Conn> {
-        let conn = Arc::new(conn);
-        self.0.conns.write().insert(conn.id, conn.clone());
-        Listed {
-            registry: self.clone(),
-            item: conn,
-            remove: |registry, conn| drop(registry.0.conns.write().remove(&conn.id)),
-        }
+        self.0.conns.add(conn)
     }
 
     /// Lists a session for as long as the guard lives.
     pub(crate) fn add_session(&self, session: Session) -> Listed<Session> {
-        let session = Arc::new(session);
-        self.0.sessions.write().insert(session.id, session.clone());
-        Listed {
-            registry: self.clone(),
-            item: session,
-            remove: |registry, session| drop(registry.0.sessions.write().remove(&session.id)),
-        }
-    }
-}
-
-/// An item of the registry; dropping it takes it off the list.
-#[derive(Debug)]
-pub(crate) struct Listed<T> {
-    registry: Registry,
-    item: Arc<T>,
-    remove: fn(&Registry, &T),
-}
-
-impl<T> std::ops::Deref for Listed<T> {
-    type Target = Arc<T>;
-    fn deref(&self) -> &Arc<T> {
-        &self.item
-    }
-}
-
-impl<T> Drop for Listed<T> {
-    fn drop(&mut self) {
-        (self.remove)(&self.registry, &self.item);
+        self.0.sessions.add(session)
     }
 }

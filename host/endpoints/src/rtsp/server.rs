@@ -25,6 +25,7 @@ use super::{connection, ports::Ports, registry::Registry, stream::Stream};
 use crate::{
     admission::{Admission, Bounds, Slot},
     bind::{self, BindError},
+    hooks::OnConnect,
 };
 
 /// How the RTSP servers are set up.
@@ -59,6 +60,8 @@ pub struct Config {
     pub tls_handshakes: usize,
     /// Time for a TLS handshake.
     pub tls_deadline: Duration,
+    /// `runOnConnect` and `runOnDisconnect`.
+    pub on_connect: OnConnect,
 }
 
 /// What clients may ask for in SETUP.
@@ -75,6 +78,7 @@ pub(super) struct Shared {
     pub(super) hub: Hub,
     pub(super) gate: Arc<dyn Gate>,
     pub(super) registry: Registry,
+    pub(super) on_connect: OnConnect,
     pub(super) transports: Transports,
     pub(super) ports: Option<Arc<Ports>>,
     pub(super) write_timeout: Duration,
@@ -112,6 +116,11 @@ impl Shared {
             session_timeout: SESSION_TIMEOUT,
             read_timeout: self.read_timeout,
         }
+    }
+
+    /// The connection type of the API.
+    pub(super) fn conn_kind(&self, encrypted: bool) -> &'static str {
+        if encrypted { "rtspsConn" } else { "rtspConn" }
     }
 
     /// The session type of the API.
@@ -175,6 +184,7 @@ impl Server {
             hub,
             gate,
             registry,
+            on_connect: config.on_connect,
             transports: config.transports,
             ports,
             write_timeout: config.write_timeout,
@@ -198,6 +208,11 @@ impl Server {
             stop: watch::Sender::new(false),
             accepting: JoinSet::new(),
         };
+        // Before the first client can come.
+        server
+            .shared
+            .on_connect
+            .set_rtsp_port(server.address.map_or(0, |address| address.port()));
         if let Some(listener) = plain {
             server
                 .accepting

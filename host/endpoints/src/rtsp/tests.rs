@@ -15,6 +15,7 @@ use wasmtx_hub::{Access, Decision, Gate, Hub, PathConfig, PathName, Peer, Permit
 use wasmtx_media::{Codec, Flags, Frame, Kind, Track, TrackId, WallClock};
 
 use super::*;
+use crate::hooks::OnConnect;
 
 mod offered;
 mod permits;
@@ -72,6 +73,7 @@ impl House {
             connections_before_login: 100,
             tls_handshakes: 100,
             tls_deadline: Duration::from_secs(5),
+            on_connect: OnConnect::default(),
         };
         let sessions = Registry::default();
         let server = Server::start(config, hub.clone(), gate, sessions.clone()).unwrap();

@@ -18,6 +18,7 @@ use wasmtx_media::{Codec, Flags, Frame, Kind, Track, TrackId, WallClock};
 
 use super::*;
 use crate::{
+    hooks::OnConnect,
     rtsp::{Algorithm, Config, Registry, Scheme, Server, Transports},
     wall_clock,
 };
@@ -90,6 +91,7 @@ impl Origin {
             connections_before_login: 100,
             tls_handshakes: 100,
             tls_deadline: Duration::from_secs(5),
+            on_connect: OnConnect::default(),
         };
         let gate = Arc::new(Door(setup.password));
         let server = Server::start(config, hub.clone(), gate, Registry::default()).unwrap();

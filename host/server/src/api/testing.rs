@@ -9,6 +9,7 @@ use tokio::{
 };
 use uuid::Uuid;
 use wasmtx_endpoints::{
+    hooks::OnConnect,
     http::{self, Server},
     rtsp,
 };
@@ -75,7 +76,7 @@ impl Window {
         let gate = Arc::new(Gate::new(&config, Arc::new(())));
         let config = Arc::new(config);
         let sessions = rtsp::Registry::default();
-        let settings = wiring::rtsp(&config.global, None).unwrap();
+        let settings = wiring::rtsp(&config.global, None, &OnConnect::default()).unwrap();
         let rtsp = rtsp::Server::start(settings, hub.clone(), gate.clone(), sessions.clone()).unwrap();
         let rtsp_address = rtsp.address.unwrap().to_string();
 

@@ -68,8 +68,6 @@ const GLOBAL: &[Feature] = &[
     },
     loose(&[
         "dumpPackets",
-        "runOnConnect*",
-        "runOnDisconnect",
         "authHTTP*",
         "authJWT*",
         "apiPersist",

@@ -10,7 +10,7 @@ mod services;
 
 pub(crate) use control::{Late, Streams};
 pub(crate) use paths::{PathChains, chains, rules};
-pub(crate) use plans::{PathPlans, plans};
+pub(crate) use plans::{PathPlans, on_connect, plans};
 pub(crate) use plugins::{specs, uses};
 pub(crate) use rtsp::{identity_of, rtsp};
 pub(crate) use services::services;

@@ -1,11 +1,11 @@
-//! What brings the paths online, as the keeper takes it.
+//! What brings the paths online, as the keeper takes it, and external commands.
 
 use std::{collections::HashMap, sync::Arc};
 
 use anyhow::Context;
 use wasmtx_endpoints::{
-    hooks::Hook,
-    keeper::{Hooks, Pair, PathPlan, Timing},
+    hooks::{Hook, Pair},
+    keeper::{Hooks, PathPlan, Timing},
     source::{Manner, Plan, Transport, Url},
 };
 
@@ -24,6 +24,17 @@ pub(crate) fn plans(config: &Config) -> anyhow::Result<PathPlans> {
         Ok((entry.name.clone(), Arc::new(plan)))
     });
     plans.collect()
+}
+
+/// The commands of connections.
+///
+/// # Errors
+/// The command that cannot be used, named by its key.
+pub(crate) fn on_connect(global: &Global) -> anyhow::Result<Pair> {
+    Ok(Pair {
+        during: hook("runOnConnect", &global.run_on_connect, global.run_on_connect_restart)?,
+        after: hook("runOnDisconnect", &global.run_on_disconnect, false)?,
+    })
 }
 
 fn plan(global: &Global, conf: &PathConf) -> anyhow::Result<PathPlan> {

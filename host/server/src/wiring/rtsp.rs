@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use wasmtx_endpoints::{
+    hooks::OnConnect,
     rtsp::{Algorithm, Config, Scheme, Transports},
     tls::Identity,
 };
@@ -10,7 +11,11 @@ use wasmtx_endpoints::{
 use crate::config::{DigestAlgorithm, Global, RtspAuthMethod, RtspTransport};
 
 /// What the RTSP servers take; `identity` is there when `rtspEncryption` asks for TLS.
-pub(crate) fn rtsp(global: &Global, identity: Option<&Arc<Identity>>) -> anyhow::Result<Config> {
+pub(crate) fn rtsp(
+    global: &Global,
+    identity: Option<&Arc<Identity>>,
+    on_connect: &OnConnect,
+) -> anyhow::Result<Config> {
     let encrypted = match identity {
         Some(identity) if global.rtsp_encryption.allows_tls() => {
             let acceptor = identity.server_config(&[])?.into();
@@ -41,6 +46,7 @@ pub(crate) fn rtsp(global: &Global, identity: Option<&Arc<Identity>>) -> anyhow:
         connections_before_login: global.limits.connections_per_address_before_login.try_into()?,
         tls_handshakes: global.limits.tls_handshakes.try_into()?,
         tls_deadline: global.limits.tls_handshake,
+        on_connect: on_connect.clone(),
     })
 }
 

@@ -231,9 +231,9 @@ fn what_is_not_built_is_named_in_one_warning_when_it_would_do_something() {
     assert!(idle("rtmp: no\nrtmpAddress: :1\nrecord: no\nsrtAddress: :8890\nrunOnConnect:\n").is_empty());
     assert_eq!(
         idle(
-            "hls: yes\nrtmpAddress: :1\nrunOnConnect: x\nplugins: {a: {file: x.wasm, run: thread, grant: {kv: yes}}}\n"
+            "hls: yes\nrtmpAddress: :1\ndumpPackets: yes\nplugins: {a: {file: x.wasm, run: thread, grant: {kv: yes}}}\n"
         ),
-        ["not built yet, so without effect: hls, rtmpAddress, runOnConnect, plugins.a.run"]
+        ["not built yet, so without effect: hls, rtmpAddress, dumpPackets, plugins.a.run"]
     );
     assert_eq!(
         idle("pathDefaults: {runOnRead: x}\npaths: {a: {record: yes}, b: {record: yes}, c: {source: 'srt://h:1'}}\n"),
