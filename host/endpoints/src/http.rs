@@ -4,7 +4,9 @@
 //! handshake, connections per address) are set on the connection. Routes come as an [`axum::Router`]; each request
 //! carries a [`Peer`].
 
+mod credentials;
 mod limits;
+mod origin;
 mod stall;
 
 use std::{
@@ -36,8 +38,10 @@ use crate::{
     admission::Slot,
     bind::{self, BindError},
 };
+pub use credentials::Credentials;
 use limits::Shared;
 pub use limits::{Limits, Refused};
+pub use origin::{Page, client_address};
 use stall::Stalled;
 
 /// The value of `Server`.
@@ -55,6 +59,8 @@ pub struct Peer {
     /// The other end of the connection, before any proxy's word. The loopback address for a Unix socket, whose file
     /// permissions said who may connect.
     pub address: IpAddr,
+    /// Its port; 0 for a Unix socket.
+    pub port: u16,
     /// Whether the connection is encrypted.
     pub encrypted: bool,
 }
@@ -141,7 +147,7 @@ impl Server {
                     continue;
                 }
             };
-            let slot = match self.shared.admission.admit(address) {
+            let slot = match self.shared.admission.admit(canonical(address)) {
                 Ok(slot) => slot,
                 Err(reason) => {
                     self.shared.count(reason);
@@ -151,6 +157,7 @@ impl Server {
             let connection = Connection {
                 shared: self.shared.clone(),
                 slot,
+                port: address.port(),
                 router: router.clone(),
                 stop: stop.clone(),
             };
@@ -191,15 +198,15 @@ fn bind_unix(path: &PathBuf) -> io::Result<UnixListener> {
 }
 
 impl Socket {
-    async fn accept(&self) -> io::Result<(Box<dyn Stream>, IpAddr)> {
+    async fn accept(&self) -> io::Result<(Box<dyn Stream>, SocketAddr)> {
         Ok(match self {
             Socket::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 // Answers are written at once and in whole.
                 stream.set_nodelay(true)?;
-                (Box::new(stream), canonical(address))
+                (Box::new(stream), address)
             }
-            Socket::Unix(listener, _) => (Box::new(listener.accept().await?.0), Ipv4Addr::LOCALHOST.into()),
+            Socket::Unix(listener, _) => (Box::new(listener.accept().await?.0), (Ipv4Addr::LOCALHOST, 0).into()),
         })
     }
 }
@@ -224,6 +231,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 struct Connection {
     shared: Arc<Shared>,
     slot: Slot,
+    port: u16,
     router: Router,
     stop: watch::Receiver<bool>,
 }
@@ -252,6 +260,7 @@ impl Connection {
     async fn serve(mut self, stream: impl AsyncRead + AsyncWrite + Unpin, encrypted: bool) {
         let peer = Peer {
             address: self.slot.address(),
+            port: self.port,
             encrypted,
         };
         let limits = self.shared.limits.clone();

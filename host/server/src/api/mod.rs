@@ -3,7 +3,6 @@
 //! Read-only but for kicks and plugins. A route of a protocol that is switched off does not exist.
 
 pub(crate) mod answer;
-mod credentials;
 pub(crate) mod door;
 mod events;
 pub(crate) mod paths;
