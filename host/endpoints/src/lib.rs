@@ -20,6 +20,7 @@ pub mod rtmp;
 pub mod rtsp;
 pub mod source;
 pub mod storage;
+mod tcp;
 pub mod tls;
 
 pub use clock::wall_clock;

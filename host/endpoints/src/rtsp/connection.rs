@@ -25,10 +25,13 @@ use super::{
     record::{Announced, Recording},
     registry::{Conn, Listed, Orders, Session, State, Traffic},
     server::Shared,
-    stream::{Io, Outgoing, Stream},
     wire::RtpForm,
 };
-use crate::{admission::Slot, wall_clock};
+use crate::{
+    admission::Slot,
+    tcp::{Io, Outgoing, Stream},
+    wall_clock,
+};
 pub(super) use end::End;
 use permission::Permission;
 use waits::{answered, news, notice, over, passed, receive, stopping};

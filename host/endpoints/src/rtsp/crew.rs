@@ -23,8 +23,8 @@ use wasmtx_hub::{CloseReason, News, Publication};
 use super::{
     play::{Playing, Taken, Ways},
     registry::{Conn, Session},
-    stream::Outgoing,
 };
+use crate::tcp::Outgoing;
 
 /// Readers of one crew: beyond them another crew, for another core, begins.
 const HANDS: usize = 1_024;

@@ -8,7 +8,6 @@ mod ports;
 mod record;
 mod registry;
 mod server;
-mod stream;
 mod wire;
 
 pub use registry::{Conn, Counter, Details, Registry, Session, State, Traffic};

@@ -13,10 +13,9 @@ use wasmtx_protocol::rtsp::server::PlayInfo;
 use super::{
     ports::Delivery,
     registry::Traffic,
-    stream::Outgoing,
     wire::{RtpForm, Wire, default_channel},
 };
-use crate::wall_clock;
+use crate::{tcp::Outgoing, wall_clock};
 
 /// Taken from the ring at one wake, at most.
 const FRAMES: usize = 256;

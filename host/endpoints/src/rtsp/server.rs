@@ -21,11 +21,12 @@ use wasmtx_protocol::rtsp::{
     server::Config as MachineConfig,
 };
 
-use super::{connection, ports::Ports, registry::Registry, stream::Stream};
+use super::{connection, ports::Ports, registry::Registry};
 use crate::{
     admission::{Admission, Bounds, Slot},
     bind::{self, BindError},
     hooks::OnConnect,
+    tcp::Stream,
 };
 
 /// How the RTSP servers are set up.
