@@ -17,6 +17,7 @@ pub mod keeper;
 pub mod outbound;
 mod registry;
 pub mod rtmp;
+mod permission;
 pub mod rtsp;
 pub mod source;
 pub mod storage;

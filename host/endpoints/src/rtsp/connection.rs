@@ -2,7 +2,6 @@
 
 mod decisions;
 mod end;
-mod permission;
 mod waits;
 
 use std::{
@@ -19,8 +18,7 @@ use wasmtx_hub::{self as hub, Client, CloseReason, Decision, Publication};
 use wasmtx_protocol::rtsp::server::{self, Event, Output};
 
 use super::{
-    crew::{Hand, Membership, Over},
-    play::{Playing, Way, Ways, send_rtcp},
+    play::{Interleaved, Playing, Way, Ways, send_rtcp},
     ports::{Address, Datagram, Inbox},
     record::{Announced, Recording},
     registry::{Conn, Listed, Orders, Session, State, Traffic},
@@ -29,11 +27,11 @@ use super::{
 };
 use crate::{
     admission::Slot,
-    tcp::{Io, Outgoing, Stream},
+    permission::Permission,
+    tcp::{Hand, Io, Membership, Outgoing, Over, Stream},
     wall_clock,
 };
 pub(super) use end::End;
-use permission::Permission;
 use waits::{answered, news, notice, over, passed, receive, stopping};
 
 /// For the last answer to reach the peer: it should, but not at any price.
@@ -63,7 +61,7 @@ struct Driver {
     ways: Ways,
     playing: Option<Playing>,
     /// Who writes for this reader, when it is not its own task.
-    crew: Option<Membership>,
+    crew: Option<Membership<Interleaved>>,
     recording: Option<Recording>,
     next_report: Instant,
     /// What the reader says that it lost, by media.
@@ -319,13 +317,16 @@ impl Driver {
         };
         let Some(writer) = stream.lend() else { return };
         let Some(playing) = self.playing.take() else { return };
-        let hand = Hand {
-            writer,
+        let feed = Interleaved {
             playing,
             ways,
-            outgoing: outgoing.take(),
             session: Arc::clone(session),
             conn: Arc::clone(&self.conn),
+        };
+        let hand = Hand {
+            writer,
+            feed,
+            outgoing: outgoing.take(),
             write_timeout: self.shared.write_timeout,
         };
         self.crew = Some(lane.with(|form| form.crews.join(publication, hand)));

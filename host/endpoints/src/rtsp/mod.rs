@@ -2,7 +2,6 @@
 
 mod access;
 mod connection;
-mod crew;
 mod play;
 mod ports;
 mod record;

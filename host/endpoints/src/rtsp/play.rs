@@ -12,10 +12,13 @@ use wasmtx_protocol::rtsp::server::PlayInfo;
 
 use super::{
     ports::Delivery,
-    registry::Traffic,
+    registry::{Conn, Session, Traffic},
     wire::{RtpForm, Wire, default_channel},
 };
-use crate::{tcp::Outgoing, wall_clock};
+use crate::{
+    tcp::{Feed, Outgoing, Pace},
+    wall_clock,
+};
 
 /// Taken from the ring at one wake, at most.
 const FRAMES: usize = 256;
@@ -51,24 +54,17 @@ pub(super) struct Playing {
     reader: Reader,
     lane: Arc<Lane<RtpForm>>,
     taken: Taken,
-    /// There may be frames in the ring that were not taken yet.
-    pending: bool,
-    /// `writeMergeWindow`: frames that come within it go out together.
-    merge: Duration,
-    hold_until: Option<Instant>,
+    pace: Pace,
     next_report: Instant,
 }
 
 impl Playing {
     pub(super) fn new(now: Instant, reader: Reader, lane: Arc<Lane<RtpForm>>) -> Playing {
-        let merge = reader.path().config().write_merge_window;
         Playing {
+            pace: Pace::new(&reader),
             reader,
             lane,
             taken: Taken::default(),
-            pending: true,
-            merge,
-            hold_until: None,
             next_report: now,
         }
     }
@@ -84,19 +80,12 @@ impl Playing {
 
     /// Waits until something may be taken. Cancel safe.
     pub(super) async fn news(&mut self) {
-        if let Some(until) = self.hold_until {
-            tokio::time::sleep_until(until.into()).await;
-            self.hold_until = None;
-        }
-        if !self.pending {
-            self.reader.wait().await;
-            self.pending = true;
-        }
+        self.pace.news(&mut self.reader).await;
     }
 
     /// Whether there may be something to take now.
     pub(super) fn is_due(&self) -> bool {
-        self.pending && self.hold_until.is_none()
+        self.pace.is_due()
     }
 
     /// Takes what is there, and says where it begins, media by media.
@@ -142,10 +131,10 @@ impl Playing {
     ) -> io::Result<Option<CloseReason>> {
         let over_udp = ways.iter().flatten().any(|way| matches!(way, Way::Udp(_)));
         let ended = self.take(if over_udp { BURST } else { BYTES }, traffic);
-        if over_udp && self.pending {
-            self.hold_until = Some(now + BURST_PAUSE);
-        } else if !self.pending && !self.merge.is_zero() {
-            self.hold_until = Some(now + self.merge);
+        if over_udp && self.pace.has_more() {
+            self.pace.hold_until(now + BURST_PAUSE);
+        } else {
+            self.pace.hold_merge_window(now);
         }
         if over_udp {
             self.send_datagrams(ways, traffic).await?;
@@ -159,7 +148,7 @@ impl Playing {
 
     /// The same for a reader of whom every media travels inside its connection: nothing to wait for. `space` is empty
     /// before and after, and shared by all whom one task serves: its memory stays near.
-    pub(super) fn fill_interleaved(
+    fn fill_interleaved(
         &mut self,
         now: Instant,
         ways: &Ways,
@@ -181,16 +170,6 @@ impl Playing {
         ended
     }
 
-    /// Whether there is more to take at once.
-    pub(super) fn has_more(&self) -> bool {
-        self.pending
-    }
-
-    /// `writeMergeWindow`.
-    pub(super) fn merge_window(&self) -> Duration {
-        self.merge
-    }
-
     /// Takes what is there, and counts what this reader was too slow for. Answers the stream's end.
     fn take(&mut self, most: usize, traffic: &Traffic) -> Option<CloseReason> {
         let mut lost = 0;
@@ -198,7 +177,7 @@ impl Playing {
         if lost > 0 {
             traffic.outbound_rtp_packets_discarded.add(lost);
         }
-        self.pending = drained == Drained::More;
+        self.pace.note(drained);
         match drained {
             Drained::Ended(reason) => Some(reason),
             Drained::More | Drained::Empty => None,
@@ -283,6 +262,39 @@ impl Playing {
             traffic.outbound_rtcp_packets.add(due.len() as u64);
         }
         due
+    }
+}
+
+/// A reader of whom every media travels inside its connection, unencrypted: a crew writes for it.
+pub(super) struct Interleaved {
+    pub(super) playing: Playing,
+    pub(super) ways: Ways,
+    pub(super) session: Arc<Session>,
+    pub(super) conn: Arc<Conn>,
+}
+
+impl Feed for Interleaved {
+    type Space = Taken;
+
+    fn fill(&mut self, now: Instant, outgoing: &mut Outgoing, space: &mut Taken) -> Option<CloseReason> {
+        self.playing
+            .fill_interleaved(now, &self.ways, outgoing, &self.session.traffic, space)
+    }
+
+    fn has_more(&self) -> bool {
+        self.playing.pace.has_more()
+    }
+
+    fn merge_window(&self) -> Duration {
+        self.playing.pace.merge_window()
+    }
+
+    fn count_sent(&self, bytes: usize) {
+        self.conn.outbound_bytes.add(bytes as u64);
+    }
+
+    fn close(self, reason: CloseReason) {
+        self.playing.close(reason);
     }
 }
 

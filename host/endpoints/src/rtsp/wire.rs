@@ -5,7 +5,8 @@ use wasmtx_hub::{Entry, Form, Publication};
 use wasmtx_media::{Track, TrackId, WallClock};
 use wasmtx_protocol::rtp::{Format, Packetized, Packetizer, Sender, packetize::Options};
 
-use super::crew::Crews;
+use super::play::Interleaved;
+use crate::tcp::Crews;
 
 /// The tracks that RTSP readers see, each a media of the description: those that the publisher sends, as RTP carries
 /// everything, and not what is made of them for others.
@@ -27,7 +28,7 @@ pub(super) struct Wire {
 pub(super) struct RtpForm {
     tracks: Vec<Outgoing>,
     /// Who writes these packets to readers over TCP.
-    pub(super) crews: Crews,
+    pub(super) crews: Crews<Interleaved>,
 }
 
 struct Outgoing {

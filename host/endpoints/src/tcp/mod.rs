@@ -1,7 +1,11 @@
-//! What connections over TCP share, whatever they speak: the socket, and what waits to be written to it.
+//! What connections over TCP share, whatever they speak: the socket, what waits to be written to it, and who writes.
 
+mod crew;
 mod outgoing;
+mod pace;
 mod stream;
 
+pub(crate) use crew::{Crews, Feed, Hand, Membership, Over};
 pub(crate) use outgoing::Outgoing;
+pub(crate) use pace::Pace;
 pub(crate) use stream::{Io, Stream};

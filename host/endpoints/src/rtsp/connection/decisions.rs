@@ -25,9 +25,11 @@ use super::{
         wire::{RtpForm, medias},
     },
     Driver,
-    permission::{Permission, Question},
 };
-use crate::wall_clock;
+use crate::{
+    permission::{Permission, Question},
+    wall_clock,
+};
 
 /// An answer other than yes.
 enum Answer {

@@ -5,14 +5,14 @@ use std::{future::pending, time::Instant};
 use tokio::sync::watch;
 use wasmtx_hub::{CloseReason, Decision};
 
-use super::{
-    super::{
-        crew::{Membership, Over},
-        play::Playing,
-        ports::{Address, Datagram, Inbox},
-        record::Recording,
-    },
+use super::super::{
+    play::{Interleaved, Playing},
+    ports::{Address, Datagram, Inbox},
+    record::Recording,
+};
+use crate::{
     permission::Permission,
+    tcp::{Membership, Over},
 };
 
 /// Resolves at this time; never without one.
@@ -32,7 +32,7 @@ pub(super) async fn news(playing: &mut Option<Playing>) {
 }
 
 /// Resolves when the crew no longer writes for this reader; never without a crew.
-pub(super) async fn over(crew: &mut Option<Membership>) -> Over {
+pub(super) async fn over(crew: &mut Option<Membership<Interleaved>>) -> Over {
     match crew {
         Some(crew) => crew.over().await,
         None => pending().await,

@@ -20,11 +20,7 @@ use tokio::{
 };
 use wasmtx_hub::{CloseReason, News, Publication};
 
-use super::{
-    play::{Playing, Taken, Ways},
-    registry::{Conn, Session},
-};
-use crate::tcp::Outgoing;
+use super::Outgoing;
 
 /// Readers of one crew: beyond them another crew, for another core, begins.
 const HANDS: usize = 1_024;
@@ -33,20 +29,48 @@ const TURN: usize = 128;
 /// Readers that take nothing are looked at this often.
 const STALL_CHECK: Duration = Duration::from_millis(500);
 
+/// A reader of a publication, as whoever writes for it sees it: it takes from the ring, and says what to write.
+pub(crate) trait Feed: Send + 'static {
+    /// What the readers of a crew have in common while each gets its turn: memory that stays near, and what one of them
+    /// found out. Made anew for each round.
+    type Space: Default + Send;
+
+    /// Takes what is there and queues it; called when nothing waits to be written. Answers why the stream is over, once
+    /// its last frame was taken.
+    fn fill(&mut self, now: Instant, outgoing: &mut Outgoing, space: &mut Self::Space) -> Option<CloseReason>;
+
+    /// Whether there is more to take at once.
+    fn has_more(&self) -> bool;
+
+    /// `writeMergeWindow`: frames that come within it go out together.
+    fn merge_window(&self) -> Duration;
+
+    /// So many bytes went out.
+    fn count_sent(&self, bytes: usize);
+
+    /// Stops reading for this reason.
+    fn close(self, reason: CloseReason);
+}
+
 /// The crews of one publication. Each ends with its last reader.
-#[derive(Default)]
-pub(super) struct Crews(Vec<Weak<Crew>>);
+pub(crate) struct Crews<F>(Vec<Weak<Crew<F>>>);
+
+impl<F> Default for Crews<F> {
+    fn default() -> Self {
+        Crews(Vec::new())
+    }
+}
 
 /// A crew, as its readers hold it.
-struct Crew {
-    orders: mpsc::UnboundedSender<Order>,
+struct Crew<F> {
+    orders: mpsc::UnboundedSender<Order<F>>,
     hands: AtomicUsize,
     next_id: AtomicU64,
 }
 
 /// What a reader tells its crew. Unbounded, and yet few: a reader joins, leaves, and has its answers choked.
-enum Order {
-    Join(Box<Member>),
+enum Order<F> {
+    Join(Box<Member<F>>),
     /// An answer to be written between two packets.
     Answer(u64, Outgoing),
     /// Give the half back when what was begun is written; the reader goes for this reason.
@@ -56,19 +80,16 @@ enum Order {
 }
 
 /// What a reader lends.
-pub(super) struct Hand {
-    pub(super) writer: OwnedWriteHalf,
-    pub(super) playing: Playing,
-    pub(super) ways: Ways,
+pub(crate) struct Hand<F> {
+    pub(crate) writer: OwnedWriteHalf,
+    pub(crate) feed: F,
     /// What the reader's task had still to write.
-    pub(super) outgoing: Outgoing,
-    pub(super) session: Arc<Session>,
-    pub(super) conn: Arc<Conn>,
-    pub(super) write_timeout: Duration,
+    pub(crate) outgoing: Outgoing,
+    pub(crate) write_timeout: Duration,
 }
 
 /// How a reader's time with its crew ended.
-pub(super) enum Over {
+pub(crate) enum Over {
     /// As it asked for.
     Left(OwnedWriteHalf),
     /// The stream is over, and its last frame was written.
@@ -80,16 +101,16 @@ pub(super) enum Over {
 }
 
 /// A reader's place in a crew; dropping it ends the reading.
-pub(super) struct Membership {
-    crew: Arc<Crew>,
+pub(crate) struct Membership<F> {
+    crew: Arc<Crew<F>>,
     id: u64,
     end: CloseReason,
     over: oneshot::Receiver<Over>,
 }
 
-impl Crews {
+impl<F: Feed> Crews<F> {
     /// Joins a crew with room, or a new one.
-    pub(super) fn join(&mut self, publication: &Publication, hand: Hand) -> Membership {
+    pub(crate) fn join(&mut self, publication: &Publication, hand: Hand<F>) -> Membership<F> {
         self.0.retain(|crew| crew.strong_count() > 0);
         let crews = self.0.iter().filter_map(Weak::upgrade);
         let with_room = crews
@@ -133,40 +154,40 @@ impl Crews {
     }
 }
 
-impl Crew {
-    fn tell(&self, order: Order) {
+impl<F> Crew<F> {
+    fn tell(&self, order: Order<F>) {
         // The task outlives every sender.
         let _ = self.orders.send(order);
     }
 }
 
-impl Membership {
+impl<F> Membership<F> {
     /// Has an answer written between two packets.
-    pub(super) fn answer(&self, answer: Outgoing) {
+    pub(crate) fn answer(&self, answer: Outgoing) {
         self.crew.tell(Order::Answer(self.id, answer));
     }
 
     /// Waits for the end. Cancel safe.
-    pub(super) async fn over(&mut self) -> Over {
+    pub(crate) async fn over(&mut self) -> Over {
         (&mut self.over)
             .await
             .unwrap_or_else(|_| Over::Failed(io::ErrorKind::BrokenPipe.into()))
     }
 
     /// Ends the reading for this reason.
-    pub(super) fn close(mut self, reason: CloseReason) {
+    pub(crate) fn close(mut self, reason: CloseReason) {
         self.end = reason;
     }
 
     /// Asks for the half back, and waits for it.
-    pub(super) async fn leave(mut self, reason: CloseReason) -> Over {
+    pub(crate) async fn leave(mut self, reason: CloseReason) -> Over {
         self.end = reason;
         self.crew.tell(Order::Leave(self.id, reason));
         self.over().await
     }
 }
 
-impl Drop for Membership {
+impl<F> Drop for Membership<F> {
     fn drop(&mut self) {
         self.crew.hands.fetch_sub(1, Ordering::Relaxed);
         self.crew.tell(Order::Forget(self.id, self.end));
@@ -174,9 +195,9 @@ impl Drop for Membership {
 }
 
 /// A reader, as the crew serves it.
-struct Member {
+struct Member<F> {
     id: u64,
-    hand: Hand,
+    hand: Hand<F>,
     told: oneshot::Sender<Over>,
     /// Bytes wait, and the socket has taken none since.
     stalled_since: Option<Instant>,
@@ -193,13 +214,13 @@ enum Fate {
     TooSlow,
 }
 
-struct Task {
-    inbox: mpsc::UnboundedReceiver<Order>,
+struct Task<F> {
+    inbox: mpsc::UnboundedReceiver<Order<F>>,
     news: News,
-    members: Vec<Member>,
+    members: Vec<Member<F>>,
 }
 
-impl Task {
+impl<F: Feed> Task<F> {
     async fn run(mut self) {
         let mut checked = Instant::now();
         loop {
@@ -207,7 +228,7 @@ impl Task {
             let merge = self
                 .members
                 .first()
-                .map_or(Duration::ZERO, |member| member.hand.playing.merge_window());
+                .map_or(Duration::ZERO, |member| member.hand.feed.merge_window());
             if !merge.is_zero() {
                 tokio::time::sleep(merge).await;
             }
@@ -231,8 +252,8 @@ impl Task {
         }
     }
 
-    fn carry_out(&mut self, order: Order) {
-        let place = |members: &[Member], id| members.iter().position(|member| member.id == id);
+    fn carry_out(&mut self, order: Order<F>) {
+        let place = |members: &[Member<F>], id| members.iter().position(|member| member.id == id);
         match order {
             Order::Join(member) => self.members.push(*member),
             Order::Answer(id, answer) => {
@@ -252,7 +273,7 @@ impl Task {
             }
             Order::Forget(id, reason) => {
                 if let Some(place) = place(&self.members, id) {
-                    self.members.swap_remove(place).hand.playing.close(reason);
+                    self.members.swap_remove(place).hand.feed.close(reason);
                 }
             }
         }
@@ -260,7 +281,7 @@ impl Task {
 
     /// Gives every reader its turn, a few at a time.
     async fn serve(&mut self) {
-        let mut space = Taken::default();
+        let mut space = F::Space::default();
         let mut place = 0;
         while place < self.members.len() {
             let now = Instant::now();
@@ -277,7 +298,7 @@ impl Task {
 }
 
 /// Why a reader is gone whose socket failed: players that quit leave bytes unread, and their system resets the connection.
-pub(super) fn end_of(error: &io::Error) -> CloseReason {
+fn end_of(error: &io::Error) -> CloseReason {
     match error.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => CloseReason::Ended,
         _ => CloseReason::Failed,
@@ -285,7 +306,7 @@ pub(super) fn end_of(error: &io::Error) -> CloseReason {
 }
 
 /// Waits until a reader who took nothing takes something.
-async fn writable(members: &mut [Member]) {
+async fn writable<F: Feed>(members: &mut [Member<F>]) {
     std::future::poll_fn(|cx| {
         let stalled = members.iter_mut().filter(|member| member.stalled_since.is_some());
         // Every one of them must be asked, or its socket would not wake this task.
@@ -297,32 +318,29 @@ async fn writable(members: &mut [Member]) {
     .await
 }
 
-impl Member {
+impl<F: Feed> Member<F> {
     /// Whether there is more to take at once.
     fn takes_more(&self) -> bool {
-        self.stalled_since.is_none() && self.ended.is_none() && self.hand.playing.has_more()
+        self.stalled_since.is_none() && self.ended.is_none() && self.hand.feed.has_more()
     }
 
     /// The member's turn. Answers why it goes; `None`: it stays.
-    fn serve(&mut self, now: Instant, space: &mut Taken) -> Option<Fate> {
+    fn serve(&mut self, now: Instant, space: &mut F::Space) -> Option<Fate> {
         let Hand {
             writer,
-            playing,
-            ways,
+            feed,
             outgoing,
-            session,
-            conn,
             write_timeout,
         } = &mut self.hand;
         if outgoing.is_empty() && self.leaves.is_none() && self.ended.is_none() {
-            self.ended = playing.fill_interleaved(now, ways, outgoing, &session.traffic, space);
+            self.ended = feed.fill(now, outgoing, space);
         }
         if !outgoing.is_empty() {
             match outgoing.try_write(writer) {
                 Ok(0) => {}
                 Ok(written) => {
                     self.stalled_since = None;
-                    conn.outbound_bytes.add(written as u64);
+                    feed.count_sent(written);
                 }
                 Err(error) => return Some(Fate::Failed(error)),
             }
@@ -339,12 +357,12 @@ impl Member {
     /// Writes what waits; when the socket takes nothing, the task is woken when it does.
     fn write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let written = std::task::ready!(self.hand.outgoing.poll_write(cx, &mut self.hand.writer))?;
-        self.hand.conn.outbound_bytes.add(written as u64);
+        self.hand.feed.count_sent(written);
         Poll::Ready(Ok(()))
     }
 
     fn go(self, fate: Fate) {
-        let Hand { writer, playing, .. } = self.hand;
+        let Hand { writer, feed, .. } = self.hand;
         let (over, reason) = match (fate, self.ended) {
             (Fate::Failed(error), _) => {
                 let reason = end_of(&error);
@@ -354,7 +372,7 @@ impl Member {
             (Fate::GivenBack, Some(reason)) if self.leaves.is_none() => (Over::Ended(writer, reason), reason),
             (Fate::GivenBack, _) => (Over::Left(writer), self.leaves.unwrap_or(CloseReason::Ended)),
         };
-        playing.close(reason);
+        feed.close(reason);
         // A reader's task that is gone needs no answer.
         let _ = self.told.send(over);
     }

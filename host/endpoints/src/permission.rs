@@ -16,14 +16,14 @@ const TRIES: u32 = 3;
 
 /// What a client asked, as it said it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Question {
-    pub(super) action: Action,
-    pub(super) path: String,
-    pub(super) query: String,
+pub(crate) struct Question {
+    pub(crate) action: Action,
+    pub(crate) path: String,
+    pub(crate) query: String,
 }
 
 /// A permit in force.
-pub(super) struct Permission {
+pub(crate) struct Permission {
     question: Question,
     /// To be asked again; the client in it is known by now.
     access: Access,
@@ -42,7 +42,7 @@ pub(super) struct Permission {
 
 impl Permission {
     /// What `permit` answers to `access`. `rules` counts the changes of the configuration's users before the gate was asked.
-    pub(super) fn new(
+    pub(crate) fn new(
         now: Instant,
         question: Question,
         access: Access,
@@ -78,32 +78,32 @@ impl Permission {
     }
 
     /// Whether the question has been answered, and nothing changed since.
-    pub(super) fn answers(&self, question: &Question, rules: u64) -> bool {
+    pub(crate) fn answers(&self, question: &Question, rules: u64) -> bool {
         self.question == *question && self.rules.is_none_or(|given| given == rules)
     }
 
     /// Where the permit leads.
-    pub(super) fn path(&self) -> &PathName {
+    pub(crate) fn path(&self) -> &PathName {
         &self.path
     }
 
     /// Who has it.
-    pub(super) fn access(&self) -> &Access {
+    pub(crate) fn access(&self) -> &Access {
         &self.access
     }
 
     /// Bits per second that a publisher may send.
-    pub(super) fn max_bitrate(&self) -> Option<u64> {
+    pub(crate) fn max_bitrate(&self) -> Option<u64> {
         self.max_bitrate
     }
 
     /// When it ends, if nothing changes.
-    pub(super) fn until(&self) -> Option<Instant> {
+    pub(crate) fn until(&self) -> Option<Instant> {
         self.until
     }
 
     /// When [`Permission::handle_time`] has something to do.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         let ask_at = self.ask_at.filter(|_| self.asking.is_none());
         self.until.into_iter().chain(ask_at).min()
     }
@@ -112,7 +112,7 @@ impl Permission {
     ///
     /// # Errors
     /// The permission is over.
-    pub(super) fn handle_time(&mut self, now: Instant, rules: u64, gate: &Arc<dyn Gate>) -> Result<(), CloseReason> {
+    pub(crate) fn handle_time(&mut self, now: Instant, rules: u64, gate: &Arc<dyn Gate>) -> Result<(), CloseReason> {
         if self.until.is_some_and(|until| now >= until) {
             return Err(CloseReason::Expired);
         }
@@ -129,7 +129,7 @@ impl Permission {
     }
 
     /// Waits for the gate's answer; for ever when it has not been asked. Cancel safe.
-    pub(super) async fn answer(&mut self) -> Decision {
+    pub(crate) async fn answer(&mut self) -> Decision {
         let Some(asking) = &mut self.asking else {
             return std::future::pending().await;
         };
@@ -142,7 +142,7 @@ impl Permission {
     ///
     /// # Errors
     /// The permission is over.
-    pub(super) fn handle_answer(&mut self, now: Instant, decision: &Decision, random: f64) -> Result<(), CloseReason> {
+    pub(crate) fn handle_answer(&mut self, now: Instant, decision: &Decision, random: f64) -> Result<(), CloseReason> {
         match decision {
             Decision::Allow(permit) => {
                 let path = permit.path.as_ref().or(self.access.path.as_ref());
