@@ -35,7 +35,7 @@ pub use name::{InvalidName, PathName};
 pub use path::{Counters, Path, PathConfig, PathStatus, ReaderStart, Role};
 pub use peer::{Client, Peer, Protocol};
 pub use publication::{CloseReason, News, Publication, Publisher};
-pub use reader::{Drained, Reader};
+pub use reader::{Drained, Reader, Standing};
 pub use resolver::{Answer, Found, Resolver};
 pub use ring::{Entry, Limits, MAX_TRACKS};
 pub use rules::{InvalidRule, Rule, Rules};

@@ -81,8 +81,8 @@ pub struct Publication {
     news: watch::Sender<u64>,
     /// Where each reader stands, to know how far back the ring must reach.
     positions: Mutex<Vec<Weak<AtomicU64>>>,
-    /// One lane per wire form, kept alive by its readers.
-    lanes: Mutex<HashMap<TypeId, Weak<dyn Any + Send + Sync>>>,
+    /// One lane per wire form and variant, kept alive by its readers.
+    lanes: Mutex<HashMap<(TypeId, u64), Weak<dyn Any + Send + Sync>>>,
 }
 
 impl std::fmt::Debug for Publication {
@@ -135,15 +135,22 @@ impl Publication {
 
     /// The lane that makes `F`'s wire form for every reader of this publication. `make` runs when there is none yet.
     pub fn lane<F: Form>(self: &Arc<Self>, make: impl FnOnce(&Publication) -> F) -> Arc<Lane<F>> {
+        self.lane_of(0, make)
+    }
+
+    /// The same for a form that comes in variants, by what a reader can play: each has its lane.
+    pub fn lane_of<F: Form>(self: &Arc<Self>, variant: u64, make: impl FnOnce(&Publication) -> F) -> Arc<Lane<F>> {
+        let key = (TypeId::of::<F>(), variant);
         let mut lanes = self.lanes.lock();
-        if let Some(lane) = lanes.get(&TypeId::of::<F>()).and_then(Weak::upgrade)
+        if let Some(lane) = lanes.get(&key).and_then(Weak::upgrade)
             && let Ok(lane) = Arc::downcast::<Lane<F>>(lane)
         {
             return lane;
         }
         let lane = Arc::new(Lane::new(self.clone(), make(self)));
         let erased: Arc<dyn Any + Send + Sync> = lane.clone();
-        lanes.insert(TypeId::of::<F>(), Arc::downgrade(&erased));
+        lanes.retain(|_, lane| lane.strong_count() > 0);
+        lanes.insert(key, Arc::downgrade(&erased));
         lane
     }
 

@@ -31,6 +31,10 @@ pub struct Reader {
     end: Option<CloseReason>,
 }
 
+/// Where a reader stands. Readers of one publication that stand at the same place get the same frames next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing(Cursor);
+
 /// What a drain brought beside the frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drained {
@@ -105,16 +109,31 @@ impl Reader {
             (ring.take(&mut self.cursor, max_frames, max_bytes, out), ring.ended())
         };
         *lost += taken.lost;
-        if taken.lost > 0 && self.id.is_some() {
-            self.path
-                .counters
-                .frames_discarded
-                .fetch_add(taken.lost, Ordering::Relaxed);
-        }
+        self.count_lost(taken.lost);
         match (taken.at_head, ended) {
             (false, _) => Drained::More,
             (true, None) => Drained::Empty,
             (true, Some(reason)) => Drained::Ended(reason),
+        }
+    }
+
+    /// Where this reader stands.
+    pub fn standing(&self) -> Standing {
+        Standing(self.cursor)
+    }
+
+    /// Goes where a [`Reader::drain`] brought another reader of the same publication that had stood where this one stands,
+    /// without looking at the ring: what the other one got is this one's too, `lost` frames among it that it did not get.
+    pub fn follow(&mut self, to: Standing, lost: u64) {
+        self.news.mark_unchanged();
+        self.position.store(self.cursor.next, Ordering::Relaxed);
+        self.cursor = to.0;
+        self.count_lost(lost);
+    }
+
+    fn count_lost(&self, frames: u64) {
+        if frames > 0 && self.id.is_some() {
+            self.path.counters.frames_discarded.fetch_add(frames, Ordering::Relaxed);
         }
     }
 }

@@ -69,7 +69,7 @@ impl Default for Limits {
 }
 
 /// The position of one reader.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
     /// The next index to take.
     pub(crate) next: u64,

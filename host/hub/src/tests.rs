@@ -590,6 +590,33 @@ async fn what_a_reader_took_has_a_wire_form_however_much_is_published_before_it_
     assert_eq!(texts, ["0:0", "1:1", "2:2", "3:3", "4:4", "5:5", "6:6", "7:7", "8:8"]);
 }
 
+#[tokio::test]
+async fn each_variant_of_a_form_has_a_lane_of_its_own() {
+    let house = House::new(&[("cam1", open())]);
+    let _publisher = house.publish("cam1").unwrap();
+    let reader = house.read("cam1").await.unwrap();
+    let lane = |variant| reader.publication().lane_of(variant, |_| Spelled(Arc::default()));
+    let (first, second) = (lane(1), lane(2));
+    assert!(Arc::ptr_eq(&first, &lane(1)));
+    assert!(!Arc::ptr_eq(&first, &second));
+}
+
+#[tokio::test]
+async fn a_reader_that_follows_another_gets_what_comes_after() {
+    let house = House::new(&[("cam1", open())]);
+    let mut publisher = house.publish("cam1").unwrap();
+    publisher.push(house.now, WallClock(1), frame(0, true)).unwrap();
+    let mut readers = [house.read("cam1").await.unwrap(), house.read("cam1").await.unwrap()];
+    let [leader, other] = &mut readers;
+    assert_eq!(leader.standing(), other.standing());
+    assert_eq!(drain(leader).0, [0]);
+    assert_ne!(leader.standing(), other.standing());
+    other.follow(leader.standing(), 0);
+    assert_eq!(leader.standing(), other.standing());
+    publisher.push(house.now, WallClock(1), frame(1, false)).unwrap();
+    assert_eq!(drain(other), (vec![1], Drained::Empty));
+}
+
 /// The event and where it happened, in a few words.
 fn words(feed: &mut Feed) -> Vec<String> {
     std::iter::from_fn(|| feed.try_next())

@@ -51,6 +51,12 @@ impl Outgoing {
         std::mem::take(self)
     }
 
+    /// What waits, part by part.
+    #[cfg(test)]
+    pub(crate) fn into_parts(self) -> VecDeque<Bytes> {
+        self.parts
+    }
+
     /// Takes everything that waits in another one.
     pub(crate) fn append(&mut self, mut other: Outgoing) {
         self.answers += other.answers;
