@@ -7,6 +7,8 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::{
     clip::Shape,
+    pace::Pace,
+    relay::Unit,
     run::{MAX_SECONDS, Options, SETTLE_TIME},
     session::{Protocol, Target},
     verify::Depth,
@@ -21,10 +23,21 @@ pub(crate) fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .subcommand_required(true)
         .subcommand(run())
-        .subcommand(relay(
-            "relay",
-            "The null relay: copies each frame to every reader with one vectored write, no more",
-        ))
+        .subcommand(
+            relay(
+                "relay",
+                "The null relay: copies each frame to every reader with one vectored write, no more",
+            )
+            .arg(
+                option(
+                    "merge",
+                    "MILLISECONDS",
+                    "",
+                    "Write all that came in this time at once; 0: that came at once",
+                )
+                .value_parser(value_parser!(u64).range(..1_000)),
+            ),
+        )
         .subcommand(relay(
             "packet-relay",
             "Copies each RTP packet to every reader as soon as it is there",
@@ -57,11 +70,21 @@ fn run() -> Command {
         .arg(
             option(
                 "protocol",
-                "rtsp|bare",
+                "rtsp|rtmp|flv|bare",
                 "rtsp",
-                "What is spoken; bare is for the relays",
+                "What is spoken; flv is for reading over HTTP, bare is for the relays",
             )
-            .value_parser(["rtsp", "bare"]),
+            .value_parser(["rtsp", "rtmp", "flv", "bare"]),
+        )
+        .arg(
+            option(
+                "publish-address",
+                "HOST:PORT",
+                "",
+                "Publish there by RTMP; where to is the same otherwise",
+            )
+            .value_parser(value_parser!(SocketAddr))
+            .conflicts_with("no-publish"),
         )
         .arg(option("transport", "tcp|udp", "tcp", "How RTSP's media travels").value_parser(["tcp", "udp"]))
         .arg(option(
@@ -94,6 +117,16 @@ fn run() -> Command {
         .arg(option("bitrate", "BITS", "4M", "Of the made-up stream, per second").value_parser(parse_bits))
         .arg(option("fps", "N", "25", "Frames per second of the made-up stream").value_parser(value_parser!(f64)))
         .arg(option("gop", "N", "50", "Frames from one keyframe to the next").value_parser(value_parser!(u32)))
+        .arg(option("sound", "BITS", "", "Add AAC of so many bits per second").value_parser(parse_bits))
+        .arg(
+            option(
+                "pace",
+                "steady|bursty",
+                "steady",
+                "Send each frame at its time, or five bursts a second",
+            )
+            .value_parser(["steady", "bursty"]),
+        )
         .arg(seconds("10", "How long is measured"))
         .arg(
             option("pid", "PID", "", "The server's process, to measure its time and memory")
@@ -150,13 +183,18 @@ pub(crate) fn options(matches: &ArgMatches) -> Result<Options> {
     let address = *matches
         .get_one::<SocketAddr>("address")
         .ok_or_else(|| anyhow::anyhow!("no address"))?;
+    let publish_address = matches.get_one::<SocketAddr>("publish-address").copied();
     // A typing error should not flood somebody else's machine.
-    ensure!(
-        address.ip().is_loopback() || matches.get_flag("remote"),
-        "{address} is not of this machine; say --remote if that is meant"
-    );
+    for address in publish_address.iter().chain([&address]) {
+        ensure!(
+            address.ip().is_loopback() || matches.get_flag("remote"),
+            "{address} is not of this machine; say --remote if that is meant"
+        );
+    }
     let protocol = match (text("protocol").as_str(), text("transport").as_str()) {
         ("bare", _) => Protocol::Bare,
+        ("rtmp", _) => Protocol::Rtmp,
+        ("flv", _) => Protocol::Flv,
         (_, "udp") => Protocol::RtspUdp,
         _ => Protocol::RtspTcp,
     };
@@ -168,16 +206,34 @@ pub(crate) fn options(matches: &ArgMatches) -> Result<Options> {
         login.is_some() || user.is_empty(),
         "--user wants a name, a colon and a password"
     );
-    Ok(Options {
-        target: Target {
+    let target = Target {
+        address,
+        protocol,
+        query: text("query"),
+        login,
+    };
+    let source = match publish_address {
+        Some(address) => Some(Target {
             address,
-            protocol,
-            query: text("query"),
-            login,
+            protocol: Protocol::Rtmp,
+            ..target.clone()
+        }),
+        None => (!matches.get_flag("no-publish")).then(|| target.clone()),
+    };
+    ensure!(
+        source.as_ref().is_none_or(|source| source.protocol != Protocol::Flv),
+        "nobody publishes by flv; say --publish-address or --no-publish"
+    );
+    Ok(Options {
+        target,
+        source,
+        pace: if text("pace") == "bursty" {
+            Pace::Bursty
+        } else {
+            Pace::Steady
         },
         path: text("path"),
         paths: number("paths"),
-        publish: !matches.get_flag("no-publish"),
         readers: number("readers"),
         threads: number("threads"),
         window: Duration::from_secs(matches.get_one::<u64>("seconds").copied().unwrap_or_default()),
@@ -189,6 +245,12 @@ pub(crate) fn options(matches: &ArgMatches) -> Result<Options> {
             Depth::Headers
         },
     })
+}
+
+/// What the null relay shall write at a time.
+pub(crate) fn unit(matches: &ArgMatches) -> Unit {
+    let window = matches.get_one::<u64>("merge");
+    window.map_or(Unit::Frame, |window| Unit::Merged(Duration::from_millis(*window)))
 }
 
 /// The made-up stream that `run` shall publish.
@@ -257,6 +319,18 @@ mod tests {
         );
         assert_eq!(options.target.login, Some(("a".to_owned(), "b:c".to_owned())));
         assert_eq!(shape.bitrate, 343_000);
+    }
+
+    #[test]
+    fn flv_is_read_where_somebody_publishes_by_another_protocol() {
+        assert!(parse("wasmtx-load run --protocol flv").is_err());
+        let (options, _) = parse("wasmtx-load run --protocol flv --no-publish").unwrap();
+        assert!(options.source.is_none());
+        let line = "wasmtx-load run --protocol flv --publish-address 127.0.0.1:1935 --pace bursty";
+        let (options, _) = parse(line).unwrap();
+        assert_eq!(options.source.unwrap().protocol, Protocol::Rtmp);
+        assert_eq!((options.target.protocol, options.pace), (Protocol::Flv, Pace::Bursty));
+        assert!(parse("wasmtx-load run --protocol flv --publish-address 192.0.2.1:1935").is_err());
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Server and reference take turns within each figure, so that what else the machine does hits both. A figure is never a
 //! test: it is printed with the value that must hold and the one that is aimed at, and read by people.
 
+mod audience;
+
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
@@ -10,6 +12,7 @@ use anyhow::{Context, Result};
 use crate::{
     child::{Running, Scratch},
     clip::{Clip, Shape},
+    pace::Pace,
     process::Process,
     relay::Unit,
     report::{Report, bytes, columns, milliseconds},
@@ -28,6 +31,8 @@ const SHAPE: Shape = Shape {
 const TURNS: u32 = 2;
 /// How often the server is started to see how long that takes; the middle one counts.
 const STARTS: usize = 7;
+/// Where RTSP is served.
+const RTSP: [&str; 1] = ["rtspAddress"];
 /// Readers where merged writes are measured.
 const MERGE_READERS: u32 = 100;
 const MERGE_WINDOW: &str = "40ms";
@@ -70,6 +75,7 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
     let busiest = bench.fan_out()?;
     bench.merge()?;
     bench.latency(busiest)?;
+    audience::measure(&mut bench, &scratch)?;
     let rows: Vec<Vec<String>> = bench.rows.into_iter().map(Vec::from).collect();
     print!("\n{}", columns(&rows));
     Ok(())
@@ -132,13 +138,13 @@ impl Bench<'_> {
 
     /// How long a start takes, first with nothing compiled, then as it always is.
     fn start(&mut self) -> Result<()> {
-        let cold = Running::server(&self.options.server, &self.plugins)?.start;
+        let cold = Running::server(&self.options.server, &self.plugins, &RTSP)?.start;
         let mut with = Vec::new();
         let mut without = Vec::new();
         let mut idle = 0;
         for _ in 0..STARTS {
-            with.push(Running::server(&self.options.server, &self.plugins)?.start);
-            let server = Running::server(&self.options.server, &self.plain)?;
+            with.push(Running::server(&self.options.server, &self.plugins, &RTSP)?.start);
+            let server = Running::server(&self.options.server, &self.plain, &RTSP)?;
             without.push(server.start);
             idle = Process::new(server.pid()).memory()?.rss;
         }
@@ -244,28 +250,41 @@ impl Bench<'_> {
 
     fn measure(&self, subject: Subject, readers: u32) -> Result<Report> {
         let (running, protocol) = match subject {
-            Subject::Server => (Running::server(&self.options.server, &self.plain)?, Protocol::RtspTcp),
-            Subject::Merging => (Running::server(&self.options.server, &self.merging)?, Protocol::RtspTcp),
+            Subject::Server => (
+                Running::server(&self.options.server, &self.plain, &RTSP)?,
+                Protocol::RtspTcp,
+            ),
+            Subject::Merging => (
+                Running::server(&self.options.server, &self.merging, &RTSP)?,
+                Protocol::RtspTcp,
+            ),
             Subject::Relay(unit) => (Running::relay(unit)?, Protocol::Bare),
         };
-        let options = run::Options {
-            target: Target {
-                address: running.address,
-                protocol,
-                query: String::new(),
-                login: None,
-            },
+        let target = Target {
+            address: running.addresses[0],
+            protocol,
+            query: String::new(),
+            login: None,
+        };
+        let options = self.run(target, running.pid(), readers);
+        run::run(options, self.clip.clone()).with_context(|| format!("{subject:?} with {readers} readers"))
+    }
+
+    /// One turn with a program.
+    fn run(&self, target: Target, pid: u32, readers: u32) -> run::Options {
+        run::Options {
+            source: Some(target.clone()),
+            target,
+            pace: Pace::Steady,
             path: "load".to_owned(),
             paths: 1,
-            publish: true,
             readers,
             threads: 1,
             window: self.options.window / TURNS,
             settle: run::SETTLE_TIME,
-            pid: Some(running.pid()),
+            pid: Some(pid),
             depth: Depth::Headers,
-        };
-        run::run(options, self.clip.clone()).with_context(|| format!("{subject:?} with {readers} readers"))
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! The programs that are measured: started for one run, told apart by their output, ended with it.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead, BufReader},
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
@@ -11,19 +12,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::relay::Unit;
 
 /// A program that does not listen by then is given up.
 const START_TIME: Duration = Duration::from_secs(30);
+/// How often a port is tried whose program does not say when it listens.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A running program. Dropping it ends it.
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Child,
-    /// Where it listens.
-    pub(crate) address: SocketAddr,
+    /// Where it listens, in the order that was asked for.
+    pub(crate) addresses: Vec<SocketAddr>,
     /// From its start until it listened.
     pub(crate) start: Duration,
 }
@@ -31,24 +34,58 @@ pub(crate) struct Running {
 impl Running {
     /// A relay of this program.
     pub(crate) fn relay(unit: Unit) -> Result<Running> {
-        let name = match unit {
-            Unit::Frame => "relay",
-            Unit::Packet => "packet-relay",
-        };
         let mut command = Command::new(std::env::current_exe()?);
-        command.arg(name);
-        Running::start(command, "listening on ")
+        match unit {
+            Unit::Frame => command.arg("relay"),
+            Unit::Merged(window) => command.args(["relay", "--merge", &window.as_millis().to_string()]),
+            Unit::Packet => command.arg("packet-relay"),
+        };
+        Running::start(command, vec!["listening on ".to_owned()])
     }
 
-    /// The server, with a configuration that lets the system choose the port.
-    pub(crate) fn server(program: &Path, config: &Path) -> Result<Running> {
+    /// The server, with a configuration that lets the system choose the ports of these keys.
+    pub(crate) fn server(program: &Path, config: &Path, keys: &[&str]) -> Result<Running> {
         let mut command = Command::new(program);
         command.arg(config);
-        Running::start(command, "listening: rtspAddress ")
+        let marks = keys.iter().map(|key| format!("listening: {key} ")).collect();
+        Running::start(command, marks)
     }
 
-    /// Starts a program that prints `mark` and its address.
-    fn start(mut command: Command, mark: &'static str) -> Result<Running> {
+    /// nginx with its RTMP module, as one process, serving the application `live`.
+    pub(crate) fn nginx(scratch: &Scratch) -> Result<Running> {
+        let begin = Instant::now();
+        // It does not say which port the system chose, so one is chosen that was free just now.
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let config = scratch.write("nginx.conf", &nginx_config(address))?;
+        let child = Command::new("nginx")
+            .arg("-p")
+            .arg(scratch.path())
+            .arg("-c")
+            .arg(config)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("nginx cannot be started")?;
+        let mut running = Running {
+            child,
+            addresses: vec![address],
+            start: Duration::ZERO,
+        };
+        while TcpStream::connect(address).is_err() {
+            let ended = running.child.try_wait()?;
+            ensure!(
+                ended.is_none(),
+                "nginx ended; `scripts/setup bench` installs what it needs"
+            );
+            ensure!(begin.elapsed() < START_TIME, "nginx does not listen");
+            thread::sleep(LOOK_INTERVAL);
+        }
+        running.start = begin.elapsed();
+        Ok(running)
+    }
+
+    /// Starts a program that prints each mark and an address behind it.
+    fn start(mut command: Command, marks: Vec<String>) -> Result<Running> {
         let begin = Instant::now();
         let program = command.get_program().to_string_lossy().into_owned();
         let mut child = command
@@ -57,23 +94,32 @@ impl Running {
             .spawn()
             .with_context(|| format!("{program} cannot be started"))?;
         let output = BufReader::new(child.stdout.take().context("the output was asked for")?);
-        let (found, address) = mpsc::channel();
+        let (found, addresses) = mpsc::channel();
+        let count = marks.len();
         thread::spawn(move || {
             // Read to the end, lest the program waits for somebody to read what it logs.
             for line in output.lines().map_while(Result::ok) {
-                if let Some(address) = address_in(&line, mark) {
-                    let _ = found.send((address, begin.elapsed()));
+                for (place, mark) in marks.iter().enumerate() {
+                    if let Some(address) = address_in(&line, mark) {
+                        let _ = found.send((place, address));
+                    }
                 }
             }
         });
-        match address.recv_timeout(START_TIME) {
-            Ok((address, start)) => Ok(Running { child, address, start }),
-            Err(_) => {
+        let mut places = BTreeMap::new();
+        while places.len() < count {
+            let Ok((place, address)) = addresses.recv_timeout(START_TIME) else {
                 let _ = child.kill();
                 let status = child.wait()?;
-                Err(anyhow::anyhow!("{program} did not say where it listens ({status})"))
-            }
+                bail!("{program} did not say where it listens ({status})");
+            };
+            places.insert(place, address);
         }
+        Ok(Running {
+            child,
+            addresses: places.into_values().collect(),
+            start: begin.elapsed(),
+        })
     }
 
     /// Its process id.
@@ -88,6 +134,20 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Everything in the working directory that `-p` names.
+fn nginx_config(address: SocketAddr) -> String {
+    format!(
+        "load_module /usr/lib/nginx/modules/ngx_rtmp_module.so;
+daemon off;
+master_process off;
+pid nginx.pid;
+error_log stderr error;
+events {{ worker_connections 4096; }}
+rtmp {{ server {{ listen {address}; application live {{ live on; }} }} }}
+"
+    )
 }
 
 fn address_in(line: &str, mark: &str) -> Option<SocketAddr> {
@@ -150,7 +210,9 @@ mod tests {
     fn a_program_that_never_listens_is_an_error() {
         let mut command = Command::new("sh");
         command.args(["-c", "echo starting; exit 3"]);
-        let error = Running::start(command, "listening on ").unwrap_err().to_string();
+        let error = Running::start(command, vec!["listening on ".to_owned()])
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("did not say where it listens"), "{error}");
     }
 
@@ -158,7 +220,16 @@ mod tests {
     fn a_program_is_known_by_its_address() {
         let mut command = Command::new("sh");
         command.args(["-c", "echo listening on 127.0.0.1:7; exec sleep 60"]);
-        let running = Running::start(command, "listening on ").unwrap();
-        assert_eq!(running.address, "127.0.0.1:7".parse().unwrap());
+        let running = Running::start(command, vec!["listening on ".to_owned()]).unwrap();
+        assert_eq!(running.addresses, ["127.0.0.1:7".parse().unwrap()]);
+    }
+
+    #[test]
+    fn several_addresses_come_in_the_order_that_was_asked_for() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo b 127.0.0.1:2; echo a 127.0.0.1:1; exec sleep 60"]);
+        let running = Running::start(command, vec!["a ".to_owned(), "b ".to_owned()]).unwrap();
+        let ports: Vec<u16> = running.addresses.iter().map(SocketAddr::port).collect();
+        assert_eq!(ports, [1, 2]);
     }
 }

@@ -15,6 +15,8 @@ use wasmtx_media::{
 };
 
 use crate::{
+    pace::{Item, Pace, Schedule},
+    sound::Sound,
     stamp::{self, Stamp},
     verify,
 };
@@ -33,8 +35,10 @@ const PPS: &[u8] = &[0x68, 0xeb, 0xc3, 0xcb, 0x22, 0xc0];
 /// A stream that can be sent any number of times.
 #[derive(Debug)]
 pub(crate) struct Clip {
-    /// Its one track.
+    /// The pictures.
     pub(crate) track: Track,
+    /// What is heard beside them.
+    pub(crate) sound: Option<Sound>,
     /// Time between two frames.
     pub(crate) interval: Duration,
     pictures: Vec<Picture>,
@@ -106,6 +110,7 @@ impl Clip {
         };
         Ok(Clip {
             track: track(parameters),
+            sound: None,
             interval: Duration::from_secs_f64(1.0 / fps),
             pictures: pictures.collect::<Result<_, _>>()?,
         })
@@ -165,12 +170,37 @@ impl Clip {
         );
         Ok(Clip {
             track: track(parameters),
+            sound: None,
             interval: Duration::from_millis(40),
             pictures,
         })
     }
 
-    /// The frame with this number of an endless repetition, stamped.
+    /// Adds sound of so many bits per second.
+    pub(crate) fn with_sound(mut self, bitrate: u64) -> Result<Clip> {
+        self.sound = Some(Sound::new(bitrate)?);
+        Ok(self)
+    }
+
+    /// The pictures' track, then the sound's.
+    pub(crate) fn tracks(&self) -> impl Iterator<Item = &Track> {
+        std::iter::once(&self.track).chain(self.sound.as_ref().map(|sound| &sound.track))
+    }
+
+    /// When which frame is sent.
+    pub(crate) fn schedule(&self, pace: Pace) -> Schedule {
+        Schedule::new(pace, self.interval, self.sound.as_ref().map(Sound::interval))
+    }
+
+    /// A frame of an endless repetition, a picture stamped.
+    pub(crate) fn item(&self, stream: u16, item: Item, sent: u64) -> Frame {
+        match (item, &self.sound) {
+            (Item::Sound(number), Some(sound)) => sound.frame(number),
+            (Item::Picture(number) | Item::Sound(number), _) => self.frame(stream, number, sent),
+        }
+    }
+
+    /// The picture with this number of an endless repetition, stamped.
     pub(crate) fn frame(&self, stream: u16, number: u32, sent: u64) -> Frame {
         let picture = &self.pictures[number as usize % self.pictures.len()];
         let stamp = Stamp {
@@ -200,7 +230,8 @@ impl Clip {
     /// Bits per second, stamps left out.
     pub(crate) fn bitrate(&self) -> f64 {
         let bytes: usize = self.pictures.iter().map(|picture| picture.payload.len()).sum();
-        bytes as f64 * 8.0 / (self.interval.as_secs_f64() * self.pictures.len() as f64)
+        let sound = self.sound.as_ref().map_or(0.0, Sound::bitrate);
+        bytes as f64 * 8.0 / (self.interval.as_secs_f64() * self.pictures.len() as f64) + sound
     }
 }
 

@@ -8,18 +8,26 @@
 mod args;
 mod bench;
 mod child;
+mod chunks;
 mod clip;
+mod flv;
 mod histogram;
+mod outlet;
+mod pace;
 mod process;
 mod publisher;
 mod reader;
 mod relay;
 mod report;
+mod rtmp;
 mod run;
 mod sequence;
 mod session;
+mod sound;
 mod stamp;
+mod tags;
 mod verify;
+mod viewer;
 mod wire;
 
 use std::{
@@ -43,7 +51,7 @@ fn main() -> ExitCode {
     let matches = args::command().get_matches();
     let result = match matches.subcommand() {
         Some(("run", matches)) => run(matches),
-        Some(("relay", matches)) => relay(matches, Unit::Frame),
+        Some(("relay", matches)) => relay(matches, args::unit(matches)),
         Some(("packet-relay", matches)) => relay(matches, Unit::Packet),
         Some(("bench", matches)) => bench(matches),
         _ => unreachable!("clap knows the subcommands"),
@@ -64,6 +72,10 @@ fn run(matches: &ArgMatches) -> Result<bool> {
     let clip = match matches.get_one::<PathBuf>("clip") {
         Some(file) => Clip::from_file(file)?,
         None => Clip::synthetic(args::shape(matches))?,
+    };
+    let clip = match matches.get_one::<u64>("sound") {
+        Some(bitrate) => clip.with_sound(*bitrate)?,
+        None => clip,
     };
     let report = run::run(options, Arc::new(clip))?;
     if matches.get_flag("json") {

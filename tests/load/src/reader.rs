@@ -18,11 +18,14 @@ use wasmtx_media::{Codec, TrackId};
 use wasmtx_protocol::rtsp::{client::Event, sdp};
 
 use crate::{
+    chunks::Message,
     histogram::Histogram,
     run::Phase,
     session::{Buffer, Protocol, Received, Role, Session, Step, Target},
     stamp,
+    tags::Tags,
     verify::{Depth, Summary, Verifier, Whole},
+    viewer::Viewer,
 };
 
 /// How long a reader waits for the last frames after the publishers stopped.
@@ -63,8 +66,52 @@ pub(crate) struct Thread {
 struct Reader<'a> {
     thread: &'a Thread,
     begin: Instant,
+    /// Of RTP, one for each track.
     verifiers: Vec<Verifier>,
+    /// Of RTMP and FLV.
+    tags: Tags,
     started: bool,
+}
+
+/// A reader's connection.
+enum Inlet {
+    Packets(Box<Session>),
+    Tags(Box<Viewer>),
+}
+
+impl Inlet {
+    async fn open(target: &Target, path: &str, reader: &mut Reader<'_>) -> Result<Inlet> {
+        Ok(match target.protocol {
+            Protocol::Rtmp | Protocol::Flv => {
+                let viewer = Viewer::open(target, path, |tag| reader.handle_tag(tag)).await?;
+                Inlet::Tags(Box::new(viewer))
+            }
+            _ => Inlet::Packets(Box::new(Session::open(target, path, Role::Read).await?)),
+        })
+    }
+
+    /// Waits for the next thing that happens. Cancel safe.
+    async fn step(&mut self, reader: &mut Reader<'_>) -> Result<Step> {
+        let buffer = &reader.thread.buffer;
+        match self {
+            Inlet::Packets(session) => session.step(buffer, |packet| reader.handle(&packet)).await,
+            Inlet::Tags(viewer) => viewer.step(buffer, |tag| reader.handle_tag(tag)).await,
+        }
+    }
+
+    async fn set_up(&mut self, protocol: Protocol, medias: usize) -> Result<()> {
+        match self {
+            Inlet::Packets(session) => session.set_up(protocol, medias).await,
+            Inlet::Tags(_) => Ok(()),
+        }
+    }
+
+    async fn close(self) {
+        match self {
+            Inlet::Packets(session) => session.close().await,
+            Inlet::Tags(viewer) => viewer.close().await,
+        }
+    }
 }
 
 impl Reader<'_> {
@@ -86,9 +133,20 @@ impl Reader<'_> {
         let (false, Some(verifier)) = (packet.rtcp, self.verifiers.get_mut(packet.media)) else {
             return;
         };
-        let Some(whole) = verifier.handle(packet.data) else {
-            return;
-        };
+        if let Some(whole) = verifier.handle(packet.data) {
+            self.note(whole);
+        }
+    }
+
+    fn handle_tag(&mut self, tag: Message<'_>) -> Result<()> {
+        if let Some(whole) = self.tags.handle(tag.kind, tag.body) {
+            self.note(whole);
+        }
+        Ok(())
+    }
+
+    /// A frame came whole.
+    fn note(&mut self, whole: Whole) {
         let progress = &self.thread.progress;
         progress.frames.fetch_add(1, Ordering::Relaxed);
         if let (Whole::Stamped(stamp), true) = (whole, progress.measuring.load(Ordering::Relaxed)) {
@@ -107,9 +165,8 @@ impl Reader<'_> {
 
     /// Whether the publisher's last frame has come.
     fn has_all(&self, sent: u64) -> bool {
-        self.verifiers
-            .iter()
-            .any(|verifier| verifier.next_frame().is_some_and(|next| next >= sent))
+        let packets = self.verifiers.iter().filter_map(Verifier::next_frame);
+        packets.chain(self.tags.next_picture()).any(|next| next >= sent)
     }
 }
 
@@ -135,6 +192,7 @@ pub(crate) async fn read(
         thread,
         begin: Instant::now(),
         verifiers: Vec::new(),
+        tags: Tags::new(thread.depth),
         started: false,
     };
     reader.describe(&thread.known);
@@ -144,7 +202,7 @@ pub(crate) async fn read(
     }
     let sent = place.sent.load(Ordering::Acquire);
     let end = (sent > 0).then_some(sent);
-    let mut summary = Summary::default();
+    let mut summary = reader.tags.summary(end);
     reader
         .verifiers
         .iter()
@@ -161,24 +219,25 @@ async fn play(
     let thread = reader.thread;
     let mut opening = Some(place.opening.acquire().await?);
     reader.begin = Instant::now();
-    let mut session = Session::open(target, place.path, Role::Read).await?;
+    let mut inlet = Inlet::open(target, place.path, reader).await?;
     let mut draining = false;
     let drained = sleep(Duration::ZERO);
     tokio::pin!(drained);
     loop {
         tokio::select! {
             biased;
-            step = session.step(&thread.buffer, |packet| reader.handle(&packet)) => match step? {
+            step = inlet.step(reader) => match step? {
                 Step::Event(Event::Described(description)) => {
                     reader.describe(&description);
-                    session.set_up(target.protocol, description.medias.len()).await?;
+                    inlet.set_up(target.protocol, description.medias.len()).await?;
                 }
                 Step::Event(Event::Playing(_)) => opening = None,
                 Step::Event(Event::Redirected(elsewhere)) => bail!("the server sends readers to {elsewhere}"),
                 Step::Event(_) | Step::Time => {}
                 Step::Input(bytes) => {
                     thread.progress.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-                    if target.protocol == Protocol::Bare {
+                    // Those that do not say when they begin to play.
+                    if !matches!(target.protocol, Protocol::RtspTcp | Protocol::RtspUdp) {
                         opening = None;
                     }
                 }
@@ -196,6 +255,6 @@ async fn play(
         }
     }
     drop(opening);
-    session.close().await;
+    inlet.close().await;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The relays that a server is compared with: they copy a publisher's bytes to the readers' sockets and know nothing.
 //!
 //! The *null relay* does one vectored write per frame and reader: the least that a server can do that takes frames as its
-//! unit. The *packet relay* writes every RTP packet on as soon as it is there: the least latency. Neither speaks RTSP: a
+//! unit; told to merge, it does one for all frames that came within a time. The *packet relay* writes every RTP packet on as soon as it is there: the least latency. Neither speaks RTSP: a
 //! connection says `PUBLISH name` or `READ name` and a line end, then interleaved packets flow. Sockets do not block, and a
 //! publisher is waited for with epoll, which no server of many can do without.
 
@@ -27,6 +27,8 @@ use crate::wire::{Part, split_packet};
 pub(crate) enum Unit {
     /// A frame: everything up to a marker bit.
     Frame,
+    /// All frames that are there when so much time has passed since the first was. Without time: all of one read.
+    Merged(Duration),
     /// A packet.
     Packet,
 }
@@ -66,7 +68,7 @@ pub(crate) fn serve(listener: &TcpListener, unit: Unit, stop: &AtomicBool) -> Re
         let group = groups.entry(name).or_default().clone();
         if publishes {
             thread::spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build();
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 let relayed = runtime
                     .map_err(anyhow::Error::from)
                     .and_then(|it| it.block_on(relay(stream, unit, &group)));
@@ -120,6 +122,12 @@ async fn relay(publisher: TcpStream, unit: Unit, group: &Group) -> Result<()> {
     let mut buffer = vec![0; 256 << 10];
     let mut filled = 0;
     let result = loop {
+        if let Unit::Merged(window) = unit
+            && !window.is_zero()
+        {
+            publisher.readable().await?;
+            tokio::time::sleep(window).await;
+        }
         if filled == buffer.len() {
             if filled >= MAX_FRAME {
                 break Err(anyhow::anyhow!("no frame ends within {MAX_FRAME} bytes"));
@@ -147,16 +155,19 @@ async fn relay(publisher: TcpStream, unit: Unit, group: &Group) -> Result<()> {
 /// Bytes of the first whole unit.
 fn next_unit(input: &[u8], unit: Unit) -> Option<usize> {
     let mut rest = input;
-    loop {
-        let (Part::Packet { data, .. }, behind) = split_packet(rest)? else {
-            return None;
-        };
+    let mut merged = None;
+    while let Some((Part::Packet { data, .. }, behind)) = split_packet(rest) {
         rest = behind;
-        let ends = unit == Unit::Packet || data.get(1).is_some_and(|second| second & 0x80 != 0);
-        if ends {
-            return Some(input.len() - rest.len());
+        let size = input.len() - rest.len();
+        let ends = data.get(1).is_some_and(|second| second & 0x80 != 0);
+        match unit {
+            Unit::Packet => return Some(size),
+            Unit::Frame if ends => return Some(size),
+            Unit::Merged(_) if ends => merged = Some(size),
+            Unit::Frame | Unit::Merged(_) => {}
         }
     }
+    merged
 }
 
 /// A reader's socket and what it would not take yet.
@@ -208,10 +219,15 @@ mod tests {
         assert_eq!(next_unit(STREAM, Unit::Packet), Some(7));
         assert_eq!(next_unit(STREAM, Unit::Frame), Some(15));
         assert_eq!(next_unit(&STREAM[15..], Unit::Frame), Some(6));
+        assert_eq!(next_unit(STREAM, MERGED), Some(21));
+        assert_eq!(next_unit(&STREAM[..17], MERGED), Some(15), "one whole frame");
+        assert_eq!(next_unit(&STREAM[..7], MERGED), None, "a truncated frame");
         assert_eq!(next_unit(&STREAM[21..], Unit::Packet), None, "a truncated packet");
         assert_eq!(next_unit(&STREAM[..7], Unit::Frame), None, "a truncated frame");
         assert_eq!(next_unit(b"RTSP/1.0", Unit::Packet), None);
     }
+
+    const MERGED: Unit = Unit::Merged(Duration::from_millis(1));
 
     /// Publishes `stream` to two readers through a relay, in pieces.
     fn check(unit: Unit, stream: &[u8], delivered: &[u8]) {
@@ -253,6 +269,7 @@ mod tests {
     fn every_reader_gets_exactly_the_publishers_bytes() {
         check(Unit::Frame, &STREAM[..21], &STREAM[..21]);
         check(Unit::Packet, &STREAM[..21], &STREAM[..21]);
+        check(MERGED, &STREAM[..21], &STREAM[..21]);
     }
 
     #[test]

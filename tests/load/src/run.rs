@@ -21,6 +21,8 @@ use tokio::{
 use crate::{
     clip::Clip,
     histogram::Histogram,
+    outlet,
+    pace::Pace,
     process::{self, Process},
     publisher::{self, Place},
     reader::{self, Progress},
@@ -53,14 +55,16 @@ const PUBLISHER_BUFFER: usize = 16 << 10;
 /// What shall be measured.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    /// Where.
+    /// Where it is read.
     pub(crate) target: Target,
+    /// Where we publish; `None` when somebody else does.
+    pub(crate) source: Option<Target>,
+    /// How published frames are spread over time.
+    pub(crate) pace: Pace,
     /// The path, or what its numbers are appended to when there are several.
     pub(crate) path: String,
     /// How many paths.
     pub(crate) paths: u32,
-    /// Whether we publish there, or somebody else does.
-    pub(crate) publish: bool,
     /// Readers of each path.
     pub(crate) readers: u32,
     /// Threads for the readers.
@@ -110,7 +114,7 @@ impl Options {
             self.window <= Duration::from_secs(MAX_SECONDS),
             "at most {MAX_SECONDS} seconds"
         );
-        ensure!(self.publish || readers > 0, "neither publishers nor readers");
+        ensure!(self.source.is_some() || readers > 0, "neither publishers nor readers");
         let files = process::raise_file_limit();
         // A reader in datagrams has a connection and two sockets.
         let wanted = (readers + u64::from(self.paths)) * 3 + 64;
@@ -162,9 +166,9 @@ pub(crate) fn run(options: Options, clip: Arc<Clip>) -> Result<Report> {
         quiet: AtomicUsize::new(0),
         progress: Arc::default(),
     });
-    let publishers = shared.options.publish.then(|| {
+    let publishers = shared.options.source.clone().map(|source| {
         let shared = shared.clone();
-        thread::spawn(move || publish_all(&shared))
+        thread::spawn(move || publish_all(&shared, &source))
     });
     let result = measure(&shared, publishers.as_ref());
     // Whatever happened, nobody is left running.
@@ -258,7 +262,7 @@ fn measure(shared: &Arc<Shared>, publishers: Option<&thread::JoinHandle<Result<(
         joined: progress.started.load(Ordering::Acquire) as u32,
         window: after.0 - before.0,
         sent: shared.sent.iter().map(|sent| sent.load(Ordering::Acquire)).sum(),
-        bitrate: shared.options.publish.then(|| shared.clip.bitrate()),
+        bitrate: shared.options.source.is_some().then(|| shared.clip.bitrate()),
         bytes: after.3 - before.3,
         frames: after.4 - before.4,
         summary: harvest.summary,
@@ -285,25 +289,26 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
 }
 
 /// All publishers, on one thread. Ends with the first one that fails.
-fn publish_all(shared: &Arc<Shared>) -> Result<()> {
+fn publish_all(shared: &Arc<Shared>, source: &Target) -> Result<()> {
     let buffer = Rc::new(RefCell::new(vec![0; PUBLISHER_BUFFER].into_boxed_slice()));
     let tasks = LocalSet::new();
     runtime()?.block_on(tasks.run_until(async {
         let mut publishers = JoinSet::new();
         for number in 0..shared.options.paths {
-            let (shared, buffer) = (shared.clone(), buffer.clone());
+            let (shared, source, buffer) = (shared.clone(), source.clone(), buffer.clone());
             publishers.spawn_local(async move {
                 let path = shared.options.path(number);
                 let place = Place {
                     stream: number as u16,
                     path: &path,
+                    pace: shared.options.pace,
                     delay: shared.clip.interval * number / shared.options.paths,
                     sent: &shared.sent[number as usize],
                     started: &shared.publishing,
                     stopped: &shared.quiet,
                 };
                 let phase = shared.phase.subscribe();
-                let published = publisher::publish(&shared.options.target, place, &shared.clip, &buffer, phase).await;
+                let published = publisher::publish(&source, place, &shared.clip, &buffer, phase).await;
                 published.with_context(|| format!("publishing {path}"))
             });
         }
@@ -322,7 +327,7 @@ fn read_all(shared: &Arc<Shared>, number: u32) -> Result<Harvest> {
         latency: RefCell::new(Histogram::new()),
         first_frame: RefCell::new(Histogram::new()),
         depth: options.depth,
-        known: publisher::description(&shared.clip),
+        known: outlet::description(&shared.clip),
         progress: shared.progress.clone(),
     });
     let mut harvest = Harvest::new();
@@ -394,16 +399,18 @@ mod tests {
     };
 
     fn options(address: SocketAddr) -> Options {
+        let target = Target {
+            address,
+            protocol: Protocol::Bare,
+            query: String::new(),
+            login: None,
+        };
         Options {
-            target: Target {
-                address,
-                protocol: Protocol::Bare,
-                query: String::new(),
-                login: None,
-            },
+            source: Some(target.clone()),
+            pace: Pace::Steady,
+            target,
             path: "cam".to_owned(),
             paths: 2,
-            publish: true,
             readers: 3,
             threads: 2,
             window: Duration::from_millis(200),
@@ -479,7 +486,7 @@ mod tests {
             },
             Options {
                 readers: 0,
-                publish: false,
+                source: None,
                 ..fine.clone()
             },
         ] {

@@ -37,6 +37,10 @@ pub(crate) enum Protocol {
     RtspTcp,
     /// RTSP, media in datagrams.
     RtspUdp,
+    /// RTMP.
+    Rtmp,
+    /// FLV over HTTP, to be read only.
+    Flv,
     /// The relays' (see `relay`).
     Bare,
 }
