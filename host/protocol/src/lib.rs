@@ -7,3 +7,4 @@
 
 pub mod rtp;
 pub mod rtsp;
+pub mod websocket;

@@ -15,6 +15,7 @@ mod mutate;
 mod rtp;
 mod rtsp;
 mod rtsp_session;
+mod websocket;
 
 use std::path::PathBuf;
 
@@ -134,6 +135,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "mp4",
         run: mp4::file,
+    },
+    Target {
+        name: "websocket",
+        run: websocket::frames,
     },
 ];
 
