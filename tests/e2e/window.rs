@@ -125,7 +125,7 @@ fn what_is_not_there_is_told_as_such() {
         ("GET", "paths/get/cam1", 404),
         ("GET", "rtspsessions/get/00000000-0000-0000-0000-000000000000", 404),
         ("POST", "rtspsessions/kick/00000000-0000-0000-0000-000000000000", 404),
-        ("GET", "rtmpconns/list", 404),
+        ("GET", "srtconns/list", 404),
         ("POST", "paths/list", 405),
     ] {
         let (status, body) = server.ask(method, route);

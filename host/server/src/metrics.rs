@@ -1,6 +1,8 @@
 //! `/metrics`: Prometheus text. The series of MediaMTX come first, with its names, labels and order, so that dashboards
 //! made for it keep working; ours follow, prefixed `wasmtx_`. docs/metrics.md lists both.
 
+mod class;
+mod clients;
 mod ours;
 mod process;
 mod text;
@@ -9,15 +11,12 @@ use std::{collections::BTreeMap, sync::Arc, sync::atomic::Ordering::Relaxed};
 
 use axum::{
     Router,
-    extract::State,
+    extract::State as Held,
     http::header,
     response::{IntoResponse, Response},
     routing::get,
 };
-use wasmtx_endpoints::{
-    http::Refused,
-    rtsp::{Conn, Session, State as SessionState},
-};
+use wasmtx_endpoints::{http::Refused, rtsp::State};
 use wasmtx_hub::{Action, Path};
 
 use crate::{
@@ -59,7 +58,7 @@ pub fn router(view: Arc<View>, counters: Counters) -> Router {
     api::behind(door, routes)
 }
 
-async fn show(State((view, counters)): State<(Arc<View>, Arc<Counters>)>, Asked(query): Asked) -> Response {
+async fn show(Held((view, counters)): Held<(Arc<View>, Arc<Counters>)>, Asked(query): Asked) -> Response {
     let content = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (content, write(&view, &counters, &query)).into_response()
 }
@@ -70,34 +69,7 @@ fn write(view: &View, counters: &Counters, query: &Parameters) -> String {
     if let Some(path) = filter.wants("paths", "path") {
         paths(&mut text, &view.hub.paths(), path);
     }
-    let config = (view.config)();
-    for (encrypted, conns, sessions) in [
-        (false, &RTSP_CONNS, &RTSP_SESSIONS),
-        (true, &RTSPS_CONNS, &RTSPS_SESSIONS),
-    ] {
-        if !api::serves(&config, encrypted) {
-            continue;
-        }
-        if let Some(id) = filter.wants(conns.name, conns.object) {
-            conns.write(
-                &mut text,
-                view.rtsp
-                    .conns(encrypted)
-                    .iter()
-                    .map(|conn| conn_object(conn))
-                    .collect(),
-                id,
-            );
-        }
-        if let Some(id) = filter.wants(sessions.name, sessions.object) {
-            let all = view.rtsp.sessions(encrypted);
-            sessions.write(
-                &mut text,
-                all.iter().map(|session| session_object(session)).collect(),
-                id,
-            );
-        }
-    }
+    clients::write(&mut text, view, &filter);
     if filter.is_empty() {
         ours::write(&mut text, view, counters);
     }
@@ -142,169 +114,12 @@ impl<'a> Filter<'a> {
     }
 }
 
-/// Series of one kind of object.
-struct Class {
-    title: &'static str,
-    /// Also the series that says that an object is there.
-    name: &'static str,
-    /// The parameter that asks for one.
-    object: &'static str,
-    current: &'static [&'static str],
-    /// Names of older versions.
-    deprecated: &'static [&'static str],
-}
-
-const CONN_SERIES: &[&str] = &["", "_inbound_bytes", "_outbound_bytes"];
-const CONN_DEPRECATED: &[&str] = &["_bytes_received", "_bytes_sent"];
-const SESSION_SERIES: &[&str] = &[
-    "",
-    "_inbound_bytes",
-    "_inbound_rtp_packets",
-    "_inbound_rtp_packets_lost",
-    "_inbound_rtp_packets_in_error",
-    "_inbound_rtp_packets_jitter",
-    "_inbound_rtcp_packets",
-    "_inbound_rtcp_packets_in_error",
-    "_outbound_bytes",
-    "_outbound_rtp_packets",
-    "_outbound_rtp_packets_reported_lost",
-    "_outbound_rtp_packets_discarded",
-    "_outbound_rtcp_packets",
-];
-const SESSION_DEPRECATED: &[&str] = &[
-    "_bytes_received",
-    "_bytes_sent",
-    "_rtp_packets_received",
-    "_rtp_packets_sent",
-    "_rtp_packets_lost",
-    "_rtp_packets_in_error",
-    "_rtp_packets_jitter",
-    "_rtcp_packets_received",
-    "_rtcp_packets_sent",
-    "_rtcp_packets_in_error",
-];
-
-const RTSP_CONNS: Class = Class {
-    title: "RTSP connections",
-    name: "rtsp_conns",
-    object: "rtsp_conn",
-    current: CONN_SERIES,
-    deprecated: CONN_DEPRECATED,
-};
-const RTSPS_CONNS: Class = Class {
-    title: "RTSPS connections",
-    name: "rtsps_conns",
-    object: "rtsps_conn",
-    ..RTSP_CONNS
-};
-const RTSP_SESSIONS: Class = Class {
-    title: "RTSP sessions",
-    name: "rtsp_sessions",
-    object: "rtsp_session",
-    current: SESSION_SERIES,
-    deprecated: SESSION_DEPRECATED,
-};
-const RTSPS_SESSIONS: Class = Class {
-    title: "RTSPS sessions",
-    name: "rtsps_sessions",
-    object: "rtsps_session",
-    ..RTSP_SESSIONS
-};
-
-impl Class {
-    /// Writes the class. Without objects each series has one row without labels; when one object was asked for and
-    /// there is none at all, nothing is written.
-    fn write(&self, text: &mut Text, objects: Vec<Object>, wanted: Option<&str>) {
-        if objects.is_empty() && wanted.is_some() {
-            return;
-        }
-        let is_empty = objects.is_empty();
-        let objects = objects
-            .into_iter()
-            .filter(|object| wanted.is_none_or(|wanted| object.labels[0].1 == wanted));
-        let objects = text::bounded(objects.collect(), self.current.len() + self.deprecated.len());
-        for (title, series) in [("", self.current), (" (deprecated)", self.deprecated)] {
-            text.title(&format!("{}{title}", self.title));
-            if is_empty {
-                series.iter().for_each(|suffix| text.row(self.name, suffix, &[], 0));
-            }
-            for object in &objects {
-                let values = if title.is_empty() {
-                    &object.current
-                } else {
-                    &object.deprecated
-                };
-                for (suffix, value) in series.iter().zip(values) {
-                    text.row(self.name, suffix, &object.labels, *value);
-                }
-            }
-            text.end();
-        }
-    }
-}
-
-fn conn_object(conn: &Conn) -> Object {
-    let (inbound, outbound) = (conn.inbound_bytes.load(), conn.outbound_bytes.load());
-    Object {
-        labels: vec![("id", conn.id.to_string())],
-        current: vec![1, inbound, outbound],
-        deprecated: vec![inbound, outbound],
-        ..Object::default()
-    }
-}
-
-fn session_object(session: &Session) -> Object {
-    let traffic = &session.traffic;
-    let details = session.details.lock();
-    let labels = vec![
-        ("id", session.id.to_string()),
-        ("path", details.path.clone()),
-        ("remoteAddr", session.remote.to_string()),
-        ("state", state_word(details.state).to_owned()),
-    ];
-    let current = [
-        &traffic.inbound_bytes,
-        &traffic.inbound_rtp_packets,
-        &traffic.inbound_rtp_packets_lost,
-        &traffic.inbound_rtp_packets_in_error,
-        &traffic.inbound_rtp_packets_jitter,
-        &traffic.inbound_rtcp_packets,
-        &traffic.inbound_rtcp_packets_in_error,
-        &traffic.outbound_bytes,
-        &traffic.outbound_rtp_packets,
-        &traffic.outbound_rtp_packets_reported_lost,
-        &traffic.outbound_rtp_packets_discarded,
-        &traffic.outbound_rtcp_packets,
-    ];
-    let deprecated = [
-        &traffic.inbound_bytes,
-        &traffic.outbound_bytes,
-        &traffic.inbound_rtp_packets,
-        &traffic.outbound_rtp_packets,
-        &traffic.inbound_rtp_packets_lost,
-        &traffic.inbound_rtp_packets_in_error,
-        &traffic.inbound_rtp_packets_jitter,
-        &traffic.inbound_rtcp_packets,
-        &traffic.outbound_rtcp_packets,
-        &traffic.inbound_rtcp_packets_in_error,
-    ];
-    let current = std::iter::once(1)
-        .chain(current.into_iter().map(|counter| counter.load()))
-        .collect();
-    Object {
-        labels,
-        current,
-        deprecated: deprecated.into_iter().map(|counter| counter.load()).collect(),
-        ..Object::default()
-    }
-}
-
-/// What a session does, as API and metrics call it.
-pub(crate) fn state_word(state: SessionState) -> &'static str {
+/// What a client does, as API and metrics call it.
+pub(crate) fn state_word(state: State) -> &'static str {
     match state {
-        SessionState::Idle => "idle",
-        SessionState::Read => "read",
-        SessionState::Publish => "publish",
+        State::Idle => "idle",
+        State::Read => "read",
+        State::Publish => "publish",
     }
 }
 

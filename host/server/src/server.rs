@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow};
 use wasmtx_endpoints::{
     hooks::{self, OnConnect, Runner},
     keeper::Keeper,
-    rtsp,
+    rtmp, rtsp,
     source::Puller,
     wall_clock,
 };
@@ -69,12 +69,14 @@ impl Server {
     pub async fn start(config: Config, log: Option<Logs>, compiling: sandbox::Compiling) -> anyhow::Result<Server> {
         let (hub, births) = Hub::new();
         let sessions = rtsp::Registry::default();
+        let rtmp_conns = rtmp::Registry::default();
         let late = Late::default();
         let mut services = wiring::services();
         services.events = hub.events().clone();
         services.control = Arc::new(Streams {
             hub: hub.clone(),
             sessions: sessions.clone(),
+            rtmp: rtmp_conns.clone(),
             in_force: late.clone(),
         });
         services.compiling = compiling;
@@ -124,6 +126,7 @@ impl Server {
             started,
             hub: hub.clone(),
             rtsp: sessions.clone(),
+            rtmp: rtmp_conns.clone(),
             config: Arc::new(move || current.config()),
             listeners: listeners.clone(),
             plugins: plugins.clone(),

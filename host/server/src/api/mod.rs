@@ -3,10 +3,12 @@
 //! Read-only but for kicks and plugins. A route of a protocol that is switched off does not exist.
 
 pub(crate) mod answer;
+mod clients;
 pub(crate) mod door;
 mod events;
 pub(crate) mod paths;
 mod plugins;
+mod rtmp;
 mod rtsp;
 mod settings;
 
@@ -19,7 +21,7 @@ use axum::{
     routing::{get, post},
 };
 use serde::Serialize;
-use wasmtx_endpoints::rtsp as rtsp_sessions;
+use wasmtx_endpoints::{rtmp as rtmp_conns, rtsp as rtsp_sessions};
 use wasmtx_hub::{Action, Gate, Hub};
 use wasmtx_media::WallClock;
 use wasmtx_sandbox::Registry;
@@ -28,7 +30,6 @@ use crate::{cli::VERSION, config::Config, events::Followers, server::Listener};
 use answer::{Error, Parameters};
 use door::Door;
 pub(crate) use plugins::COMPONENT;
-pub(crate) use rtsp::serves;
 
 /// Tells the configuration in force.
 pub type Current = Arc<dyn Fn() -> Arc<Config> + Send + Sync>;
@@ -41,6 +42,8 @@ pub struct View {
     pub hub: Hub,
     /// The connections and sessions of the RTSP servers.
     pub rtsp: rtsp_sessions::Registry,
+    /// The connections of the RTMP servers.
+    pub rtmp: rtmp_conns::Registry,
     /// The configuration in force.
     pub config: Current,
     /// The bound addresses.
@@ -88,9 +91,9 @@ pub fn router(view: Arc<View>, gate: Arc<dyn Gate>) -> Router {
         .route("/plugins/enable/{name}", post(plugins::enable))
         .route("/plugins/disable/{name}", post(plugins::disable))
         .route("/events", get(events::follow))
-        .route("/{kind}/list", get(rtsp::list))
-        .route("/{kind}/get/{id}", get(rtsp::one))
-        .route("/{kind}/kick/{id}", post(rtsp::kick));
+        .route("/{kind}/list", get(clients::list))
+        .route("/{kind}/get/{id}", get(clients::one))
+        .route("/{kind}/kick/{id}", post(clients::kick));
     behind(door, Router::new().nest("/v3", routes).with_state(view))
 }
 

@@ -1,140 +1,15 @@
-//! `/v3/rtspconns`, `rtspsessions` and the same of the TLS server: who is connected, and sending them away.
+//! An RTSP connection and an RTSP session, as the API shows them.
 
-use std::sync::Arc;
-
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
 use serde::Serialize;
 use uuid::Uuid;
 use wasmtx_endpoints::rtsp::{Conn, Session};
 
-use super::{
-    Asked, Shared, View,
-    answer::{Error, Page, ok, time},
-    not_found,
-};
-use crate::{config::Config, metrics::state_word, redact};
-
-/// Which list is meant.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Kind {
-    sessions: bool,
-    encrypted: bool,
-}
-
-impl Kind {
-    /// By the first segment of the route; a server that is off has no routes.
-    fn parse(word: &str, config: &Config) -> Result<Kind, Error> {
-        let kind = match word {
-            "rtspconns" => Kind {
-                sessions: false,
-                encrypted: false,
-            },
-            "rtspsconns" => Kind {
-                sessions: false,
-                encrypted: true,
-            },
-            "rtspsessions" => Kind {
-                sessions: true,
-                encrypted: false,
-            },
-            "rtspssessions" => Kind {
-                sessions: true,
-                encrypted: true,
-            },
-            _ => return Err(not_found()),
-        };
-        if serves(config, kind.encrypted) {
-            Ok(kind)
-        } else {
-            Err(not_found())
-        }
-    }
-
-    fn missing(self) -> Error {
-        Error(
-            StatusCode::NOT_FOUND,
-            if self.sessions {
-                "session not found"
-            } else {
-                "connection not found"
-            },
-        )
-    }
-}
-
-/// Whether the RTSP server, or the one with TLS, is on.
-pub(crate) fn serves(config: &Config, encrypted: bool) -> bool {
-    let encryption = config.global.rtsp_encryption;
-    config.global.rtsp
-        && if encrypted {
-            encryption.allows_tls()
-        } else {
-            encryption.allows_plain()
-        }
-}
-
-fn parse_id(text: &str) -> Result<Uuid, Error> {
-    text.parse().map_err(|_| Error(StatusCode::BAD_REQUEST, "invalid id"))
-}
-
-pub(super) async fn list(
-    State(view): Shared,
-    Path(kind): Path<String>,
-    Asked(query): Asked,
-) -> Result<Response, Error> {
-    let kind = Kind::parse(&kind, &(view.config)())?;
-    Ok(if kind.sessions {
-        Json(Page::of(&view.rtsp.sessions(kind.encrypted), &query, |session| {
-            ShownSession::of(session)
-        })?)
-        .into_response()
-    } else {
-        Json(Page::of(&view.rtsp.conns(kind.encrypted), &query, |conn| {
-            ShownConn::of(conn)
-        })?)
-        .into_response()
-    })
-}
-
-pub(super) async fn one(State(view): Shared, Path((kind, id)): Path<(String, String)>) -> Result<Response, Error> {
-    let kind = Kind::parse(&kind, &(view.config)())?;
-    let id = parse_id(&id)?;
-    let shown = if kind.sessions {
-        session(&view, kind, id).map(|session| Json(ShownSession::of(&session)).into_response())
-    } else {
-        let conn = view.rtsp.conns(kind.encrypted).into_iter().find(|conn| conn.id == id);
-        conn.map(|conn| Json(ShownConn::of(&conn)).into_response())
-    };
-    shown.ok_or(kind.missing())
-}
-
-fn session(view: &View, kind: Kind, id: Uuid) -> Option<Arc<Session>> {
-    view.rtsp
-        .session(id)
-        .filter(|session| session.encrypted == kind.encrypted)
-}
-
-pub(super) async fn kick(State(view): Shared, Path((kind, id)): Path<(String, String)>) -> Result<Response, Error> {
-    let kind = Kind::parse(&kind, &(view.config)())?;
-    if !kind.sessions {
-        return Err(not_found());
-    }
-    let id = parse_id(&id)?;
-    if session(&view, kind, id).is_none() || !view.rtsp.kick(id, "through the API") {
-        return Err(kind.missing());
-    }
-    tracing::info!(session = %id, "kicked through the API");
-    Ok(ok())
-}
+use super::answer::time;
+use crate::{metrics::state_word, redact};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ShownConn {
+pub(super) struct ShownConn {
     id: Uuid,
     created: String,
     remote_addr: String,
@@ -149,7 +24,7 @@ struct ShownConn {
 }
 
 impl ShownConn {
-    fn of(conn: &Conn) -> ShownConn {
+    pub(super) fn of(conn: &Conn) -> ShownConn {
         let (inbound, outbound) = (conn.inbound_bytes.load(), conn.outbound_bytes.load());
         ShownConn {
             id: conn.id,
@@ -167,7 +42,7 @@ impl ShownConn {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ShownSession {
+pub(super) struct ShownSession {
     id: Uuid,
     created: String,
     remote_addr: String,
@@ -215,7 +90,7 @@ struct ShownSession {
 }
 
 impl ShownSession {
-    fn of(session: &Session) -> ShownSession {
+    pub(super) fn of(session: &Session) -> ShownSession {
         let details = session.details.lock().clone();
         let traffic = &session.traffic;
         ShownSession {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use wasmtx_endpoints::{
     hooks::OnConnect,
     http::{self, Server},
-    rtsp,
+    rtmp, rtsp,
 };
 use wasmtx_hub::{Happened, Hub, PathName, Peer, Publisher};
 use wasmtx_media::{Codec, Kind, Track, TrackId, WallClock};
@@ -88,6 +88,7 @@ impl Window {
             started: STARTED,
             hub: hub.clone(),
             rtsp: sessions,
+            rtmp: rtmp::Registry::default(),
             config: Arc::new(move || config.clone()),
             listeners: vec![Listener {
                 key: "rtspAddress",

@@ -361,3 +361,35 @@ async fn a_plugin_that_nobody_knows_cannot_be_changed() {
     }
     assert_eq!(window.ask("DELETE", "/v3/plugins/push/door", &[]).await.status, 405);
 }
+
+#[tokio::test]
+async fn rtmp_connections_are_listed_while_their_server_is_on() {
+    let empty = json!({ "itemCount": 0, "pageCount": 0, "items": [] });
+    let nobody = Uuid::nil();
+    let window = Window::open("rtmpEncryption: optional\n").await;
+    for kind in ["rtmpconns", "rtmpsconns"] {
+        let list = window.get(&format!("/v3/{kind}/list?itemsPerPage=1")).await;
+        assert_eq!((list.status, list.json()), (200, empty.clone()), "{kind}");
+        for (method, verb, id, expected) in [
+            ("GET", "get", nobody.to_string(), (404, "connection not found")),
+            ("POST", "kick", nobody.to_string(), (404, "connection not found")),
+            ("GET", "get", "x".to_owned(), (400, "invalid id")),
+            ("POST", "kick", "x".to_owned(), (400, "invalid id")),
+        ] {
+            let (status, words) = error(&window.ask(method, &format!("/v3/{kind}/{verb}/{id}"), &[]).await);
+            assert_eq!((status, words.as_str()), expected, "{kind} {verb} {id}");
+        }
+    }
+    for (config, kind) in [
+        ("", "rtmpsconns"),
+        ("rtmpEncryption: strict\n", "rtmpconns"),
+        ("rtmp: no\n", "rtmpconns"),
+    ] {
+        let window = Window::open(config).await;
+        assert_eq!(
+            window.get(&format!("/v3/{kind}/list")).await.status,
+            404,
+            "{config}{kind}"
+        );
+    }
+}

@@ -374,7 +374,28 @@ choices! {
     }
 }
 
+impl Global {
+    /// Whether the RTSP server, or the one with TLS, is on.
+    pub fn serves_rtsp(&self, encrypted: bool) -> bool {
+        self.rtsp && self.rtsp_encryption.allows(encrypted)
+    }
+
+    /// Whether the RTMP server, or the one with TLS, is on.
+    pub fn serves_rtmp(&self, encrypted: bool) -> bool {
+        self.rtmp && self.rtmp_encryption.allows(encrypted)
+    }
+}
+
 impl Encryption {
+    /// Whether clients with or without TLS are served.
+    pub fn allows(self, encrypted: bool) -> bool {
+        if encrypted {
+            self.allows_tls()
+        } else {
+            self.allows_plain()
+        }
+    }
+
     /// Whether clients without TLS are served.
     pub fn allows_plain(self) -> bool {
         self != Encryption::Strict

@@ -112,18 +112,17 @@ fn connections(text: &mut Text, view: &View, counters: &Counters) {
         COUNTER,
         "Connections refused or closed for a reason that is the client's.",
     );
-    let rtsp = view
-        .rtsp
-        .refused()
+    let streams = [("rtsp", view.rtsp.refused()), ("rtmp", view.rtmp.refused())];
+    let streams = streams
         .into_iter()
-        .map(|(reason, count)| ("rtsp", reason, count));
+        .flat_map(|(server, refused)| refused.into_iter().map(move |(reason, count)| (server, reason, count)));
     let http = counters.http.iter().flat_map(|(server, refused)| {
         refused
             .counts()
             .into_iter()
             .map(|(reason, count)| (*server, reason, count))
     });
-    for (server, reason, count) in rtsp.chain(http) {
+    for (server, reason, count) in streams.chain(http) {
         text.row(
             NAME,
             "",

@@ -49,6 +49,20 @@ async fn without_objects_every_series_has_one_row_of_zero() {
         "",
     ];
     assert_eq!(lines(&window.scrape("?type=rtsp_conns").await), expected);
+    let expected = [
+        "# RTMP connections",
+        "rtmp_conns 0",
+        "rtmp_conns_inbound_bytes 0",
+        "rtmp_conns_outbound_bytes 0",
+        "rtmp_conns_outbound_frames_discarded 0",
+        "",
+        "# RTMP connections (deprecated)",
+        "rtmp_conns_bytes_received 0",
+        "rtmp_conns_bytes_sent 0",
+        "",
+    ];
+    assert_eq!(lines(&window.scrape("?type=rtmp_conns").await), expected);
+    assert_eq!(window.scrape("?type=rtmps_conns").await.body, "", "it is off");
     let sessions = window.scrape("?type=rtsp_sessions").await;
     assert_eq!(lines(&sessions).iter().filter(|line| line.ends_with(" 0")).count(), 23);
 }
@@ -109,7 +123,10 @@ async fn a_session_has_its_labels_in_order_and_can_be_asked_for_alone() {
     );
     assert_eq!(values(&all, "rtsp_conns"), [""; 0]);
     assert_eq!(all.body.matches("\nrtsp_conns{id=").count(), 1);
-    assert!(!all.body.contains("rtsps_"), "a server that is off has no rows");
+    assert!(
+        !all.body.contains("rtsps_") && !all.body.contains("rtmps_"),
+        "a server that is off has no rows"
+    );
 
     let one = window.scrape(&format!("?rtsp_session={id}")).await;
     assert!(

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
 use uuid::Uuid;
-use wasmtx_endpoints::rtsp;
+use wasmtx_endpoints::{rtmp, rtsp};
 use wasmtx_hub::{Hub, PathName};
 use wasmtx_sandbox::services::{Caller, Control};
 
@@ -17,6 +17,7 @@ pub(crate) type Late = Arc<OnceLock<Weak<ArcSwap<Force>>>>;
 pub(crate) struct Streams {
     pub(crate) hub: Hub,
     pub(crate) sessions: rtsp::Registry,
+    pub(crate) rtmp: rtmp::Registry,
     pub(crate) in_force: Late,
 }
 
@@ -37,12 +38,16 @@ impl Control for Streams {
 
     fn kick(&self, caller: &Caller, session: &str, reason: &str) {
         let Ok(id) = session.parse::<Uuid>() else { return };
-        let Some(session) = self.sessions.session(id) else {
-            return;
-        };
-        let path = PathName::new(&session.details.lock().path);
-        if path.is_ok_and(|path| self.may(caller, &path)) {
-            self.sessions.kick(id, &format!("plugin {}: {reason}", caller.plugin));
+        let session = self
+            .sessions
+            .session(id)
+            .map(|session| session.details.lock().path.clone());
+        let conn = || self.rtmp.conn(id).map(|conn| conn.details.lock().path.clone());
+        let Some(path) = session.or_else(conn) else { return };
+        if PathName::new(&path).is_ok_and(|path| self.may(caller, &path)) {
+            let why = format!("plugin {}: {reason}", caller.plugin);
+            // It is in one of the two, if it is still there.
+            let _ = self.sessions.kick(id, &why) || self.rtmp.kick(id, &why);
         }
     }
 }
