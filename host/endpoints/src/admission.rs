@@ -51,24 +51,49 @@ impl Admission {
             .clone()
             .try_acquire_owned()
             .map_err(|_| "connections")?;
-        if !address.is_loopback() {
-            let mut by_address = self.by_address.lock();
-            let guests = by_address.entry(address).or_default();
-            if guests.all >= self.bounds.per_address {
-                return Err("connections-per-address");
-            }
-            if guests.strangers >= self.bounds.per_stranger {
-                return Err("connections-before-login");
-            }
-            guests.all += 1;
-            guests.strangers += 1;
-        }
+        self.add(address)?;
         Ok(Slot {
             admission: self.clone(),
             address,
+            counted: true,
             stranger: true,
             _place: place,
         })
+    }
+
+    /// The same for a proxy, which comes for many: nothing is counted before [`Slot::name`].
+    pub(crate) fn admit_proxy(self: &Arc<Self>, address: IpAddr) -> Result<Slot, &'static str> {
+        let place = self
+            .connections
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| "connections")?;
+        Ok(Slot {
+            admission: self.clone(),
+            address,
+            counted: false,
+            stranger: true,
+            _place: place,
+        })
+    }
+
+    /// Counts a stranger.
+    fn add(&self, address: IpAddr) -> Result<(), &'static str> {
+        if address.is_loopback() {
+            return Ok(());
+        }
+        let mut by_address = self.by_address.lock();
+        let known = by_address.get(&address).copied().unwrap_or_default();
+        if known.all >= self.bounds.per_address {
+            return Err("connections-per-address");
+        }
+        if known.strangers >= self.bounds.per_stranger {
+            return Err("connections-before-login");
+        }
+        let guests = by_address.entry(address).or_default();
+        guests.all += 1;
+        guests.strangers += 1;
+        Ok(())
     }
 
     /// A turn to shake hands; `None` when too many others do.
@@ -82,6 +107,8 @@ impl Admission {
 pub(crate) struct Slot {
     admission: Arc<Admission>,
     address: IpAddr,
+    /// A proxy's is not before it named a client.
+    counted: bool,
     stranger: bool,
     _place: OwnedSemaphorePermit,
 }
@@ -89,6 +116,14 @@ pub(crate) struct Slot {
 impl Slot {
     pub(crate) fn admission(&self) -> &Arc<Admission> {
         &self.admission
+    }
+
+    /// The client that a proxy speaks for: from now on the place is that client's.
+    pub(crate) fn name(&mut self, address: IpAddr) -> Result<(), &'static str> {
+        self.admission.add(address)?;
+        self.address = address;
+        self.counted = true;
+        Ok(())
     }
 
     pub(crate) fn address(&self) -> IpAddr {
@@ -103,7 +138,7 @@ impl Slot {
     }
 
     fn change(&self, change: impl FnOnce(&mut Guests)) {
-        if self.address.is_loopback() {
+        if self.address.is_loopback() || !self.counted {
             return;
         }
         let mut by_address = self.admission.by_address.lock();
@@ -172,6 +207,22 @@ mod tests {
         first.welcome();
         let second = admission.admit(address("192.0.2.1")).unwrap();
         drop((first, second));
+        assert!(admission.by_address.lock().is_empty());
+    }
+
+    #[test]
+    fn a_proxys_places_are_those_of_the_clients_it_names() {
+        let admission = Admission::new(Bounds {
+            per_address: 1,
+            ..bounds()
+        });
+        let mut slots: Vec<_> = (0..3)
+            .map(|_| admission.admit_proxy(address("10.0.0.1")).unwrap())
+            .collect();
+        assert_eq!(slots[0].name(address("192.0.2.1")), Ok(()));
+        assert_eq!(slots[1].name(address("192.0.2.1")), Err("connections-per-address"));
+        assert_eq!(slots[2].name(address("192.0.2.2")), Ok(()));
+        drop(slots);
         assert!(admission.by_address.lock().is_empty());
     }
 

@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     admission::Slot,
+    listener::Guest,
     permission::Permission,
     tcp::{Hand, Io, Membership, Outgoing, Over, Stream},
     wall_clock,
@@ -69,14 +70,14 @@ struct Driver {
     inbox: Option<(Address, Inbox)>,
 }
 
-pub(super) async fn serve(
-    shared: Arc<Shared>,
-    mut stream: Stream,
-    slot: Slot,
-    [local, remote]: [SocketAddr; 2],
-    encrypted: bool,
-    stop: watch::Receiver<bool>,
-) {
+pub(super) async fn serve(shared: Arc<Shared>, guest: Guest, stop: watch::Receiver<bool>) {
+    let Guest {
+        mut stream,
+        slot,
+        local,
+        remote,
+        encrypted,
+    } = guest;
     let now = Instant::now();
     let conn = Conn {
         id: Uuid::new_v4(),
@@ -496,7 +497,7 @@ impl Driver {
             self.shared.registry.count_refused(label);
         }
         let (conn, remote) = (self.conn.id, self.remote);
-        let is_hostile = end.is_hostile() && self.shared.may_log(remote.ip(), code);
+        let is_hostile = end.is_hostile() && self.shared.complaints.is_due(remote.ip(), code);
         match (&end, stage) {
             (End::Stream(CloseReason::Kicked), Some(stage)) => {
                 tracing::warn!(%conn, path, code, "[RTSP] connection closed: {stage}");

@@ -1,20 +1,13 @@
 //! The RTSP and RTSPS listeners.
 
 use std::{
-    collections::HashMap,
-    io,
     net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use parking_lot::Mutex;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::watch,
-    task::JoinSet,
-};
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio::{sync::watch, task::JoinSet};
+use tokio_rustls::TlsAcceptor;
 use wasmtx_hub::{Gate, Hub};
 use wasmtx_protocol::rtsp::{
     auth::{Offers, Scheme},
@@ -23,10 +16,10 @@ use wasmtx_protocol::rtsp::{
 
 use super::{connection, ports::Ports, registry::Registry};
 use crate::{
-    admission::{Admission, Bounds, Slot},
+    admission::Bounds,
     bind::{self, BindError},
     hooks::OnConnect,
-    tcp::Stream,
+    listener::{Complaints, Guest, Listener, Service},
 };
 
 /// How the RTSP servers are set up.
@@ -86,23 +79,11 @@ pub(super) struct Shared {
     pub(super) udp_max_payload: usize,
     read_timeout: Duration,
     auth: Vec<Scheme>,
-    logged: Mutex<HashMap<(IpAddr, &'static str), Instant>>,
-    bounds: Bounds,
-    tls_deadline: Duration,
+    pub(super) complaints: Complaints,
 }
 
 /// A session is over when nothing was heard for this long; clients are told (RFC 2326 section 12.37).
 const SESSION_TIMEOUT: Duration = Duration::from_secs(60);
-/// The same complaint about the same address is logged once in this time.
-const LOG_EVERY: Duration = Duration::from_secs(60);
-/// Addresses remembered for that.
-const LOG_ADDRESSES: usize = 4_096;
-/// Pause after an error of accept(2): usually no file descriptor is free.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
-/// Time between two complaints about that.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
-/// For connections to say goodbye when the server stops.
-const GOODBYE: Duration = Duration::from_secs(2);
 
 impl Shared {
     pub(super) fn machine_config(&self, remote: IpAddr) -> MachineConfig {
@@ -128,23 +109,19 @@ impl Shared {
     pub(super) fn kind(&self, encrypted: bool) -> &'static str {
         if encrypted { "rtspsSession" } else { "rtspSession" }
     }
+}
 
-    /// Whether a complaint about an address is due.
-    pub(super) fn may_log(&self, remote: IpAddr, code: &'static str) -> bool {
-        let now = Instant::now();
-        let mut logged = self.logged.lock();
-        if logged.len() >= LOG_ADDRESSES {
-            logged.retain(|_, last| now.duration_since(*last) < LOG_EVERY);
-        }
-        let last = logged.get(&(remote, code));
-        // With as many addresses as that complaining, one more complaint tells nobody anything.
-        let due = last.map_or(logged.len() < LOG_ADDRESSES, |last| {
-            now.duration_since(*last) >= LOG_EVERY
-        });
-        if due {
-            logged.insert((remote, code), now);
-        }
-        due
+impl Service for Shared {
+    async fn serve(self: Arc<Self>, guest: Guest, stop: watch::Receiver<bool>) {
+        connection::serve(self, guest, stop).await;
+    }
+
+    fn count_refused(&self, reason: &'static str) {
+        self.registry.count_refused(reason);
+    }
+
+    fn complaints(&self) -> &Complaints {
+        &self.complaints
     }
 }
 
@@ -192,14 +169,7 @@ impl Server {
             udp_max_payload: config.udp_max_payload,
             read_timeout: config.read_timeout,
             auth: config.auth,
-            logged: Mutex::default(),
-            bounds: Bounds {
-                connections: config.connections,
-                per_address: config.connections_per_address,
-                per_stranger: config.connections_before_login,
-                handshakes: config.tls_handshakes,
-            },
-            tls_deadline: config.tls_deadline,
+            complaints: Complaints::default(),
         });
         let mut server = Server {
             address: plain.as_ref().and_then(|listener| listener.local_addr().ok()),
@@ -214,18 +184,25 @@ impl Server {
             .shared
             .on_connect
             .set_rtsp_port(server.address.map_or(0, |address| address.port()));
-        if let Some(listener) = plain {
-            server
-                .accepting
-                .spawn(accept(server.shared.clone(), listener, None, server.stop.subscribe()));
-        }
-        if let Some((listener, acceptor)) = encrypted {
-            server.accepting.spawn(accept(
-                server.shared.clone(),
-                listener,
-                Some(acceptor),
-                server.stop.subscribe(),
-            ));
+        let bounds = Bounds {
+            connections: config.connections,
+            per_address: config.connections_per_address,
+            per_stranger: config.connections_before_login,
+            handshakes: config.tls_handshakes,
+        };
+        let listener = |(name, socket, acceptor)| Listener {
+            name,
+            socket,
+            acceptor,
+            bounds: bounds.clone(),
+            tls_deadline: config.tls_deadline,
+            trusted_proxies: Vec::new(),
+        };
+        let plain = plain.map(|socket| ("RTSP", socket, None));
+        let encrypted = encrypted.map(|(socket, acceptor)| ("RTSPS", socket, Some(acceptor)));
+        for listener in plain.into_iter().chain(encrypted).map(listener) {
+            let stop = server.stop.subscribe();
+            server.accepting.spawn(listener.run(server.shared.clone(), stop));
         }
         Ok(server)
     }
@@ -239,91 +216,5 @@ impl Server {
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         while self.accepting.join_next().await.is_some() {}
-    }
-}
-
-async fn accept(
-    shared: Arc<Shared>,
-    listener: TcpListener,
-    acceptor: Option<TlsAcceptor>,
-    mut stop: watch::Receiver<bool>,
-) {
-    let admission = Admission::new(shared.bounds.clone());
-    let mut connections = JoinSet::new();
-    let mut complained: Option<Instant> = None;
-    loop {
-        tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((socket, remote)) => {
-                    let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
-                    match admission.admit(remote.ip()) {
-                        Ok(slot) => {
-                            connections.spawn(serve(shared.clone(), socket, remote, slot, acceptor.clone(), stop.clone()));
-                        }
-                        Err(reason) => shared.registry.count_refused(reason),
-                    }
-                }
-                Err(error) => {
-                    if complained.is_none_or(|last| last.elapsed() >= COMPLAIN_EVERY) {
-                        complained = Some(Instant::now());
-                        tracing::error!(code = "accept", "[RTSP] cannot accept connections: {error}");
-                    }
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
-            Some(_) = connections.join_next() => {}
-            // The only news is the stop, or that the server is gone.
-            _ = stop.changed() => break,
-        }
-    }
-    drop(listener);
-    let goodbye = async { while connections.join_next().await.is_some() {} };
-    // Whoever is still here then is cut off below.
-    let _ = tokio::time::timeout(GOODBYE, goodbye).await;
-    connections.shutdown().await;
-}
-
-async fn serve(
-    shared: Arc<Shared>,
-    socket: TcpStream,
-    remote: SocketAddr,
-    slot: Slot,
-    acceptor: Option<TlsAcceptor>,
-    stop: watch::Receiver<bool>,
-) {
-    let prepare = || -> io::Result<SocketAddr> {
-        socket.set_nodelay(true)?;
-        let local = socket.local_addr()?;
-        Ok(SocketAddr::new(local.ip().to_canonical(), local.port()))
-    };
-    let Ok(local) = prepare() else { return };
-    let encrypted = acceptor.is_some();
-    let stream = match acceptor {
-        None => Stream::plain(socket),
-        Some(acceptor) => match handshake(&shared, &slot, acceptor, socket).await {
-            Ok(stream) => Stream::Tls(Box::new(stream)),
-            Err(reason) => {
-                shared.registry.count_refused(reason);
-                if shared.may_log(remote.ip(), reason) {
-                    tracing::warn!(%remote, code = reason, "[RTSPS] no encrypted connection");
-                }
-                return;
-            }
-        },
-    };
-    connection::serve(shared, stream, slot, [local, remote], encrypted, stop).await;
-}
-
-async fn handshake(
-    shared: &Shared,
-    slot: &Slot,
-    acceptor: TlsAcceptor,
-    socket: TcpStream,
-) -> Result<TlsStream<TcpStream>, &'static str> {
-    let _turn = slot.admission().handshake().ok_or("tls-handshakes")?;
-    match tokio::time::timeout(shared.tls_deadline, acceptor.accept(socket)).await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(_)) => Err("tls"),
-        Err(_) => Err("tls-timeout"),
     }
 }
