@@ -5,6 +5,8 @@
 //! (`clippy.toml` of this crate bans the rest).
 #![forbid(unsafe_code)]
 
+mod percent;
+pub mod rtmp;
 pub mod rtp;
 pub mod rtsp;
 pub mod websocket;

@@ -21,6 +21,7 @@
 )]
 
 use super::Error;
+use crate::percent;
 
 /// The control of the n-th media of a stream that this server describes is this with `n` behind it.
 pub const TRACK_CONTROL: &str = "trackID=";
@@ -97,30 +98,13 @@ impl Url {
 
     /// The path, percent-decoded once, without slashes around it.
     pub fn decoded_path(&self) -> Result<String, Error> {
-        percent_decode(self.path.trim_matches('/'))
+        percent::decode(self.path.trim_matches('/')).ok_or(Error::Url)
     }
 
     /// The query without the slash that clients leave at its end when they take `Content-Base` for a prefix.
     pub fn bare_query(&self) -> &str {
         self.query.trim_end_matches('/')
     }
-}
-
-fn percent_decode(text: &str) -> Result<String, Error> {
-    let mut bytes = text.bytes();
-    let mut out = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        if byte != b'%' {
-            out.push(byte);
-            continue;
-        }
-        let mut nibble = || bytes.next().and_then(|b| char::from(b).to_digit(16));
-        let (Some(high), Some(low)) = (nibble(), nibble()) else {
-            return Err(Error::Url);
-        };
-        out.push(u8::try_from(high.wrapping_mul(16).wrapping_add(low)).map_err(|_| Error::Url)?);
-    }
-    String::from_utf8(out).map_err(|_| Error::Url)
 }
 
 #[cfg(test)]
