@@ -4,7 +4,8 @@
 use std::{env, fmt::Write, fs, path::PathBuf};
 
 /// The plugins that are part of the binary, by the names of their directories in `plugins/`. The one place to add one.
-const BUNDLED: [&str; 13] = [
+const BUNDLED: [&str; 14] = [
+    "aac",
     "bitrate-guard",
     "drop-audio",
     "http-auth",

@@ -3,27 +3,36 @@
 use std::{sync::Arc, time::Instant};
 
 use wasmtx_hub::{CloseReason, Flow, Opening, Output, PathName, Refusal, Stage, Stages};
-use wasmtx_media::{Frame, TrackId, Tracks};
+use wasmtx_media::{Frame, Tracks};
 
 use crate::{
     aside::Aside,
+    convert::same_shape,
     entry::{Entry, Slot, Step},
     limits::CHAIN_EMITS,
-    transcoder::Planner,
+    services::Codecs,
+    transcoder::{Job, Makings, Planned, Planner, Planning},
 };
 
 /// The filters and transcoders that a path's configuration lists.
 pub(crate) struct Chain {
     aside: Arc<Aside>,
+    codecs: Arc<dyn Codecs>,
     filters: Vec<Arc<Slot>>,
     transcoders: Vec<Arc<Slot>>,
 }
 
 impl Chain {
     /// Of at least one of them.
-    pub(crate) fn new(aside: &Arc<Aside>, filters: Vec<Arc<Slot>>, transcoders: Vec<Arc<Slot>>) -> Chain {
+    pub(crate) fn new(
+        aside: &Arc<Aside>,
+        codecs: &Arc<dyn Codecs>,
+        filters: Vec<Arc<Slot>>,
+        transcoders: Vec<Arc<Slot>>,
+    ) -> Chain {
         Chain {
             aside: aside.clone(),
+            codecs: codecs.clone(),
             filters,
             transcoders,
         }
@@ -45,11 +54,22 @@ impl Stages for Chain {
                 .iter()
                 .map(|slot| Planner::new(slot, path.as_str()))
                 .collect(),
-            dropped: Vec::new(),
+            makings: Makings::new(&self.codecs, path.as_str()),
+            codecs: self.codecs.clone(),
             opening: None,
+            filtered: Arc::from([]),
+            shown: Arc::from([]),
             attention: false,
         }))
     }
+}
+
+/// What becomes of the tracks behind the filters.
+struct Outcome {
+    /// Plan by plan, transcoder by transcoder.
+    plans: Vec<Vec<Planned>>,
+    tracks: Tracks,
+    jobs: Vec<Job>,
 }
 
 /// The filters and transcoders of one publication.
@@ -57,9 +77,14 @@ struct Stream {
     aside: Arc<Aside>,
     entries: Vec<Entry>,
     planners: Vec<Planner>,
-    /// Tracks that end behind the filters.
-    dropped: Vec<TrackId>,
+    codecs: Arc<dyn Codecs>,
+    /// What is made behind the filters.
+    makings: Makings,
     opening: Option<Opening>,
+    /// What the last filter lets through.
+    filtered: Tracks,
+    /// What goes on behind everything.
+    shown: Tracks,
     /// The generation that the entries know of.
     seen: u64,
     /// Some entry has a restart or a swap to bring forward.
@@ -78,6 +103,7 @@ impl Stage for Stream {
         if generation != self.seen {
             self.seen = generation;
             self.entries.iter_mut().for_each(Entry::look);
+            self.planners.iter_mut().for_each(Planner::look);
             self.attention = true;
         }
         let mut budget = CHAIN_EMITS;
@@ -86,6 +112,7 @@ impl Stage for Stream {
         {
             return Flow::Close(reason);
         }
+        self.makings.bring(now, output);
         self.feed(0, now, frame, output, &mut budget)
     }
 
@@ -96,6 +123,8 @@ impl Stage for Stream {
             // The ones behind are still open; whether one of them wants to close does not matter any more.
             self.feed_sent(position, now, output, &mut budget);
         }
+        self.makings.close(output);
+        self.planners.iter_mut().for_each(Planner::close);
     }
 }
 
@@ -120,21 +149,51 @@ impl Stream {
                     reason,
                 })?;
         }
-        let filtered = tracks.clone();
-        for planner in &self.planners {
-            let opening = Opening {
-                tracks,
-                ..opening.clone()
-            };
-            tracks = planner.open(&opening).map_err(|reason| Refusal {
-                stage: planner.name().to_owned(),
-                reason,
-            })?;
+        self.filtered = tracks;
+        let planned = self.plan()?;
+        Ok(self.carry_out(planned))
+    }
+
+    /// What the transcoders make of what the filters let through.
+    fn plan(&mut self) -> Result<Outcome, Refusal> {
+        let mut planning = Planning::new(&*self.codecs, &self.filtered);
+        let mut plans = Vec::new();
+        if let Some(opening) = &self.opening {
+            for (number, planner) in self.planners.iter_mut().enumerate() {
+                let planned = planner.open(number, opening, &mut planning);
+                plans.push(planned.map_err(|reason| Refusal {
+                    stage: planner.name().to_owned(),
+                    reason,
+                })?);
+            }
         }
-        let ends = |id: &TrackId| !tracks.iter().any(|track| track.id == *id);
-        self.dropped = filtered.iter().map(|track| track.id).filter(ends).collect();
-        self.attention = self.entries.iter().any(Entry::needs_attention);
-        Ok(tracks)
+        let (tracks, jobs) = planning.finish();
+        Ok(Outcome { plans, tracks, jobs })
+    }
+
+    /// Does it from now on; answers the tracks that go on.
+    fn carry_out(&mut self, outcome: Outcome) -> Tracks {
+        let Outcome { plans, tracks, jobs } = outcome;
+        if let Some(opening) = &self.opening {
+            for (planner, planned) in self.planners.iter().zip(plans) {
+                planner.show(opening, planned);
+            }
+        }
+        let place = |job: &Job| self.planners[job.planner].place().clone();
+        let jobs = jobs.into_iter().map(|job| (place(&job), job));
+        let jobs = jobs.map(|(place, job)| (job, place)).collect();
+        self.makings.set(jobs, &self.filtered, &tracks);
+        self.shown = if tracks == self.filtered {
+            self.filtered.clone()
+        } else {
+            tracks
+        };
+        self.attention = self.needs_attention();
+        self.shown.clone()
+    }
+
+    fn needs_attention(&self) -> bool {
+        self.entries.iter().any(Entry::needs_attention) || self.planners.iter().any(Planner::needs_attention)
     }
 
     /// One frame through the entries from `first` on.
@@ -155,9 +214,7 @@ impl Stream {
                 Step::Close(reason) => return Flow::Close(reason),
             }
         }
-        if !self.dropped.contains(&frame.track) {
-            output.frames.push(frame);
-        }
+        self.makings.frame(frame, output);
         Flow::Continue
     }
 
@@ -193,7 +250,32 @@ impl Stream {
                 Err(refusal) => return Flow::Close(refusal.to_string()),
             }
         }
-        self.attention = self.entries.iter().any(Entry::needs_attention);
+        for number in 0..self.planners.len() {
+            let Some(opening) = &self.opening else { break };
+            let Some((said, allowed)) = self.planners[number].attend(opening, &self.aside) else {
+                continue;
+            };
+            let before = self.planners[number].adopt(Some(said));
+            match self.plan() {
+                Ok(outcome) if allowed || same_shape(&self.shown, &outcome.tracks) => {
+                    output.tracks = Some(self.carry_out(outcome));
+                }
+                refused => {
+                    let planner = &mut self.planners[number];
+                    planner.keep(&match refused {
+                        Ok(_) => "it would change the tracks of a running stream (see allowTrackChange)".to_owned(),
+                        Err(refusal) => refusal.to_string(),
+                    });
+                    planner.adopt(before);
+                    // Those behind it were perhaps asked about other tracks.
+                    match self.plan() {
+                        Ok(outcome) => drop(self.carry_out(outcome)),
+                        Err(refusal) => return Flow::Close(refusal.to_string()),
+                    }
+                }
+            }
+        }
+        self.attention = self.needs_attention();
         Flow::Continue
     }
 }

@@ -17,6 +17,9 @@ const EXTRA: usize = 16;
 /// Bytes of one such field's name or value.
 const EXTRA_LEN: usize = 256;
 
+/// The extra field of a track that the server makes: the id of the track that it is made of.
+const MADE_OF: &str = "madeOf";
+
 /// A query is shown with these keys' values only to plugins that were granted credentials.
 const SECRET_KEYS: [&str; 9] = ["pass", "pwd", "token", "jwt", "secret", "key", "sig", "auth", "cred"];
 const REDACTED: &str = "redacted";
@@ -124,7 +127,10 @@ fn track(track: &Track) -> wit::Track {
         channels: channels.into(),
         sample_rate,
         parameters: track.codec.parameters().to_vec(),
-        extra: track.extra.clone(),
+        extra: {
+            let made_of = track.derived.map(|source| (MADE_OF.to_owned(), source.0.to_string()));
+            track.extra.iter().cloned().chain(made_of).collect()
+        },
     }
 }
 

@@ -85,6 +85,12 @@ impl Table {
         }
     }
 
+    /// The tracks of which the guest sees something.
+    pub(crate) fn wanted(&self) -> Vec<TrackId> {
+        let wanted = self.0.iter().filter(|row| row.which != wit::Which::None);
+        wanted.map(|row| row.track).collect()
+    }
+
     /// Whether the guest sees the frame.
     pub(crate) fn show(&mut self, frame: &Frame) -> Shown {
         let Some(row) = self.0.iter_mut().find(|row| row.track == frame.track) else {

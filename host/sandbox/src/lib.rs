@@ -58,7 +58,7 @@ pub use error::Error;
 pub use histogram::Times;
 pub use host::{Grants, Kv, Reach};
 pub use limits::Limits;
-pub use metrics::{Condition, Sample, Usage};
+pub use metrics::{Condition, Conversions, Sample, Usage};
 pub use observer::Observers;
 pub use plugin::Status;
 pub use policy::{AuthFailure, FilterFailure, OnError, SinkFailure, TranscoderFailure};

@@ -24,6 +24,8 @@ pub(crate) struct Place {
     series: Mutex<BTreeMap<String, Sample>>,
     /// What a transcoder said last.
     pub(crate) plan: Mutex<Vec<Planned>>,
+    /// Ids of the tracks that are being made because of it.
+    pub(crate) running: Mutex<Vec<u32>>,
 }
 
 /// Written by the one task that runs the instance, read by anybody. What each means is said in [`Usage`].
@@ -46,6 +48,11 @@ pub(crate) struct Counts {
     /// Payload bytes that the guest read, and that it made.
     pub(crate) bytes_read: AtomicU64,
     pub(crate) bytes_made: AtomicU64,
+    /// Conversions begun, frames that they made, frames that came to nothing, and codecs started again.
+    pub(crate) conversions: AtomicU64,
+    pub(crate) converted: AtomicU64,
+    pub(crate) unconverted: AtomicU64,
+    pub(crate) codec_restarts: AtomicU64,
     pub(crate) times: Histogram,
     /// A [`Condition`], as its number.
     condition: AtomicU8,
@@ -180,8 +187,26 @@ pub struct Usage {
     pub hits: Vec<(&'static str, u64)>,
     /// What a transcoder said last about the tracks of the stream.
     pub plan: Vec<Planned>,
+    /// What is done because a transcoder said so.
+    pub conversions: Conversions,
     /// The guest's own series, by name.
     pub series: Vec<(String, Sample)>,
+}
+
+/// The work on codecs that a transcoder brings about on one path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Conversions {
+    /// Tracks that are being made now.
+    pub running: usize,
+    /// Times that it was begun to make one.
+    pub begun: u64,
+    /// Frames made.
+    pub frames: u64,
+    /// Frames of sources that came to nothing: a codec failed, or did not keep up.
+    pub lost: u64,
+    /// Codecs started again after a failure.
+    pub restarts: u64,
 }
 
 impl Place {
@@ -227,6 +252,11 @@ impl Place {
     pub(crate) fn usage(&self) -> Usage {
         let c = &self.counts;
         let read = |counter: &AtomicU64| counter.load(Relaxed);
+        let running = self.running.lock().clone();
+        let mut plan = self.plan.lock().clone();
+        for planned in &mut plan {
+            planned.running = planned.made.is_some_and(|made| running.contains(&made));
+        }
         Usage {
             path: self.path.clone(),
             calls: read(&c.calls),
@@ -253,7 +283,14 @@ impl Place {
             memory_bytes: read(&c.memory_bytes),
             held_bytes: read(&c.held_bytes),
             hits: self.hits.seen(),
-            plan: self.plan.lock().clone(),
+            plan,
+            conversions: Conversions {
+                running: running.len(),
+                begun: read(&c.conversions),
+                frames: read(&c.converted),
+                lost: read(&c.unconverted),
+                restarts: read(&c.codec_restarts),
+            },
             series: self
                 .series
                 .lock()

@@ -215,6 +215,12 @@ impl Registry {
                 }
             };
             let code = plugin.version.load().code.clone();
+            if code.has(Role::Transcoder)
+                && let Err(error) = self.0.can_transcode(plugin.name())
+            {
+                errors.push(error);
+                continue;
+            }
             if code.has(Role::Auth) {
                 auth.push(AuthSlot {
                     pool: plugin
@@ -266,8 +272,9 @@ impl Registry {
         }
         Ok(Chains {
             closed: false,
-            filters: (!filters.is_empty() || !transcoders.is_empty())
-                .then(|| Arc::new(Chain::new(&self.0.aside, filters, transcoders)) as Arc<dyn Stages>),
+            filters: (!filters.is_empty() || !transcoders.is_empty()).then(|| {
+                Arc::new(Chain::new(&self.0.aside, &self.0.services.codecs, filters, transcoders)) as Arc<dyn Stages>
+            }),
             sinks: (!sinks.is_empty()).then(|| Arc::new(Sinks::new(sinks))),
             auth: (!auth.is_empty()).then(|| Arc::new(AuthChain::new(auth))),
             events: (!events.is_empty()).then(|| Arc::new(Observers::new(events))),
@@ -385,6 +392,23 @@ impl Inner {
         let _changing = self.changing.lock();
         self.put(PluginSpec::new(name, Source::Bundled(bundled.to_owned())), false)?;
         find(name).ok_or_else(|| Error::Unknown(name.to_owned()))
+    }
+
+    /// Whether a transcoder can do what it is for. Of somebody else's that is not known: what the server cannot do of its
+    /// plans is shown; a bundled one does nothing else.
+    fn can_transcode(&self, name: &str) -> Result<(), Error> {
+        let plugins = self.plugins.lock();
+        let bundled = plugins
+            .get(name)
+            .is_some_and(|entry| matches!(entry.spec.source, Source::Bundled(_)));
+        drop(plugins);
+        if !bundled {
+            return Ok(());
+        }
+        self.services.codecs.ready().map_err(|reason| Error::Entry {
+            plugin: name.to_owned(),
+            reason,
+        })
     }
 
     /// A version of these bytes and settings.

@@ -9,8 +9,9 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use wasmtx_hub::Events;
+use wasmtx_media::{Codec, Frame, Track};
 
-use crate::Compiling;
+use crate::{Compiling, Target};
 
 /// The outside of a registry. Cheap to clone. The default has nothing in it: whatever is granted, guests are told that
 /// it is not.
@@ -23,6 +24,8 @@ pub struct Services {
     pub storage: Arc<dyn Storage>,
     /// For the interface `control`.
     pub control: Arc<dyn Control>,
+    /// For the plans of transcoders.
+    pub codecs: Arc<dyn Codecs>,
     /// Where it is noted what plugins raise, and what becomes of them.
     pub events: Events,
     /// Where components become machine code.
@@ -35,6 +38,7 @@ impl Default for Services {
             http: Arc::new(()),
             storage: Arc::new(()),
             control: Arc::new(()),
+            codecs: Arc::new(()),
             events: Events::default(),
             compiling: Compiling::default(),
         }
@@ -192,6 +196,63 @@ pub struct Caller {
     pub everywhere: bool,
 }
 
+/// Makes tracks of one form from tracks of another.
+pub trait Codecs: Send + Sync {
+    /// Whether anything can be re-encoded at all.
+    ///
+    /// # Errors
+    /// Why not, in one sentence.
+    fn ready(&self) -> Result<(), String>;
+
+    /// What a track would be in the form that is asked for. Starts nothing.
+    ///
+    /// # Errors
+    /// Why it cannot be had, in one sentence.
+    fn form(&self, source: &Track, target: &Target) -> Result<Form, String>;
+
+    /// Begins to make a track of `source`, for the stream on `path`. Never waits: what can fail fails later, and is
+    /// tried again.
+    fn open(&self, path: &str, source: &Track, form: &Form) -> Box<dyn Converter>;
+}
+
+/// What a track is in another form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Form {
+    /// The codec with its configuration.
+    pub codec: Codec,
+    /// Ticks per second of its timestamps; never 0.
+    pub clock_rate: u32,
+    /// Bits per second; 0 where the codec has none.
+    pub bitrate: u32,
+}
+
+/// Makes one track of another. Called on the publisher's task: nothing here waits. What it works with ends when it is
+/// dropped.
+pub trait Converter: Send {
+    /// Takes the next frame of the source. After a frame that could not be taken the next one is marked as a discontinuity.
+    /// Answers whether it took it: it does not where it has as much to do as it may.
+    fn push(&mut self, frame: &Frame) -> bool;
+
+    /// The next frame that is ready, in the time of the source: its timestamps, in ticks of the form's clock, name the
+    /// same instants. Track, number and wall clock are the caller's to fill in.
+    fn pull(&mut self) -> Option<Frame>;
+
+    /// No more frames come: what is inside may come out.
+    fn finish(&mut self);
+
+    /// What went wrong so far.
+    fn report(&self) -> Report;
+}
+
+/// What went wrong with a conversion since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Frames of the source that were taken and came to nothing.
+    pub lost: u64,
+    /// Times that its codec was started again after a failure.
+    pub restarts: u64,
+}
+
 impl Http for () {
     fn client(&self, _allowed: &[String], _bounds: HttpBounds) -> Result<Arc<dyn HttpClient>, String> {
         Ok(Arc::new(()))
@@ -214,4 +275,34 @@ impl Control for () {
     fn request_keyframe(&self, _caller: &Caller, _path: &str) {}
 
     fn kick(&self, _caller: &Caller, _session: &str, _reason: &str) {}
+}
+
+impl Codecs for () {
+    fn ready(&self) -> Result<(), String> {
+        Err("this server cannot re-encode".to_owned())
+    }
+
+    fn form(&self, _source: &Track, _target: &Target) -> Result<Form, String> {
+        Err("this server cannot re-encode".to_owned())
+    }
+
+    fn open(&self, _path: &str, _source: &Track, _form: &Form) -> Box<dyn Converter> {
+        Box::new(())
+    }
+}
+
+impl Converter for () {
+    fn push(&mut self, _frame: &Frame) -> bool {
+        false
+    }
+
+    fn pull(&mut self) -> Option<Frame> {
+        None
+    }
+
+    fn finish(&mut self) {}
+
+    fn report(&self) -> Report {
+        Report::default()
+    }
 }

@@ -11,6 +11,7 @@ use tokio::{
     time::sleep_until,
 };
 use wasmtx_hub::{CloseReason, Drained, Entry, Opening, Path, Reader};
+use wasmtx_media::TrackId;
 
 use super::{
     guest::{self, Batch, Guest},
@@ -56,6 +57,8 @@ pub(super) struct Task {
     pub(super) table: Table,
     /// Whether it wants their bytes.
     bytes: bool,
+    /// What it takes from now on, not yet told to the reader.
+    takes: Option<Vec<TrackId>>,
     pub(super) guest: Option<Guest>,
     /// Meaningful while there is no guest.
     pub(super) down: Down,
@@ -125,6 +128,7 @@ impl Task {
             opening: opening.clone(),
             table: Table::default(),
             bytes: false,
+            takes: None,
             guest: None,
             down: Down::Until(Instant::now()),
             version: slot.plugin.version.load_full(),
@@ -153,6 +157,9 @@ impl Task {
         self.reopen().await;
         let mut entries = Vec::new();
         loop {
+            if let Some(takes) = self.takes.take() {
+                reader.take(&takes);
+            }
             let mut lost = 0;
             let drained = reader.drain(BATCH_FRAMES, BATCH_BYTES, &mut entries, &mut lost);
             if lost > 0 {
@@ -237,6 +244,8 @@ impl Task {
         table.continues(&self.table);
         self.table = table;
         self.bytes = wants.bytes;
+        // Who only counts what flows makes no use of it: a track that is offered is not made for that.
+        self.takes = Some(if wants.bytes { self.table.wanted() } else { Vec::new() });
         self.guest = Some(guest);
         if std::mem::take(&mut self.died) {
             tally(&self.group.place.counts.restarts, 1);

@@ -5,6 +5,7 @@ mod outside;
 mod support;
 
 mod auth;
+mod conversion;
 mod events;
 mod filter;
 mod hostile;

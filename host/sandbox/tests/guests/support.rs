@@ -41,7 +41,12 @@ pub(crate) fn plugin(name: &str, config: Json) -> PluginSpec {
 
 /// A registry whose compiled code all tests share.
 pub(crate) fn registry(specs: Vec<PluginSpec>) -> Registry {
-    Registry::new(Some(Path::new(env!("CARGO_TARGET_TMPDIR"))), Services::default(), specs).unwrap()
+    registry_with(Services::default(), specs)
+}
+
+/// The same with something outside.
+pub(crate) fn registry_with(services: Services, specs: Vec<PluginSpec>) -> Registry {
+    Registry::new(Some(Path::new(env!("CARGO_TARGET_TMPDIR"))), services, specs).unwrap()
 }
 
 /// One plugin in a path's list.

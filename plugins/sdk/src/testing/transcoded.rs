@@ -4,31 +4,37 @@ use super::stream::inline;
 use crate::transcoder::{Plan, Target, Transcoder};
 use crate::{Error, Publication, Track};
 
-/// Asks a transcoder and answers the tracks that readers are then offered: those of the source that stay, as they stay, then the added ones, with
-/// ids above the source's. A plan for a track that there is not, or a second one beside what is not an addition, is an error, as in the server.
+/// Asks a transcoder and answers the tracks that readers are then offered: those of the source that stay, and what is made of one in its place or
+/// behind it, with ids above the source's in the order of the plans. A plan for a track that there is not, or a second one beside what is not an addition, is an error, as in the server.
 pub fn transcoded(plugin: &mut impl Transcoder, publication: Publication) -> Result<Vec<Track>, Error> {
     let mut tracks = publication.tracks.clone();
     let mut planned = Vec::new();
-    let mut added = Vec::new();
+    let mut ended = Vec::new();
     let mut next = tracks.iter().map(|track| track.id).max().unwrap_or_default();
+    let known: Vec<u32> = tracks.iter().map(|track| track.id).collect();
     for (id, plan) in inline(|| plugin.decide(publication))? {
         let place = tracks.iter().position(|track| track.id == id);
+        let place = place.filter(|_| known.contains(&id));
         let place = place.ok_or_else(|| Error::other(format!("there is no track {id}")))?;
-        match plan {
-            Plan::Add(target) => {
-                next += 1;
-                let track = coded(&tracks[place], &target);
-                added.push(Track { id: next, ..track });
-                continue;
+        let is_addition = matches!(plan, Plan::Add(_));
+        if !is_addition {
+            if planned.contains(&id) {
+                return Err(Error::other(format!("two plans for track {id}")));
             }
-            _ if planned.contains(&id) => return Err(Error::other(format!("two plans for track {id}"))),
-            Plan::Keep => {}
-            Plan::Drop => drop(tracks.remove(place)),
-            Plan::Replace(target) => tracks[place] = coded(&tracks[place], &target),
+            planned.push(id);
         }
-        planned.push(id);
+        if matches!(plan, Plan::Drop | Plan::Replace(_)) {
+            ended.push(id);
+        }
+        if let Plan::Add(target) | Plan::Replace(target) = plan {
+            next += 1;
+            let track = coded(&tracks[place], &target);
+            let behind = tracks[place + 1..].iter().position(|track| known.contains(&track.id));
+            let behind = behind.map_or(tracks.len(), |more| place + 1 + more);
+            tracks.insert(behind, Track { id: next, ..track });
+        }
     }
-    tracks.extend(added);
+    tracks.retain(|track| !ended.contains(&track.id));
     Ok(tracks)
 }
 
@@ -92,19 +98,20 @@ mod tests {
             .sample_rate(44_100)
             .bitrate(64_000);
         let tracks = check([(2, Plan::Replace(aac)), (1, Plan::Replace(Target::codec("")))]).unwrap();
+        assert_eq!(tracks[0].id, 4, "whatever is made has an id of its own");
         assert_eq!((tracks[0].codec.as_str(), tracks[0].width), ("H264", 1280));
         let sound = &tracks[1];
-        assert_eq!((sound.id, sound.codec.as_str()), (2, "MPEG-4 Audio"));
+        assert_eq!((sound.id, sound.codec.as_str()), (3, "MPEG-4 Audio"));
         assert_eq!((sound.channels, sound.sample_rate), (1, 44_100));
         assert!(sound.parameters.is_empty(), "they are the encoder's to say");
     }
 
     #[test]
-    fn added_tracks_come_last() {
+    fn added_tracks_come_behind_what_they_are_made_of() {
         let small = || Plan::Add(Target::codec("H264").size(640, 360));
         let tracks = check([(1, small()), (1, Plan::Keep), (1, small())]).unwrap();
         let named: Vec<_> = tracks.iter().map(|track| (track.id, track.width)).collect();
-        assert_eq!(named, [(1, 1280), (2, 0), (3, 640), (4, 640)]);
+        assert_eq!(named, [(1, 1280), (3, 640), (4, 640), (2, 0)]);
     }
 
     #[test]

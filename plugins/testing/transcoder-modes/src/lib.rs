@@ -17,6 +17,8 @@ enum Mode {
     /// Drops the sound.
     DropAudio,
     DropAll,
+    /// Opus is offered beside sound.
+    Add,
     /// Sound becomes Opus, video H264 of a megabit a second.
     Replace,
     /// Two smaller pictures beside each video track.
@@ -61,6 +63,9 @@ impl Transcoder for TranscoderModes {
             Mode::Keep => tracks().map(|track| (track.id, Plan::Keep)).collect(),
             Mode::DropAudio => of(Media::Audio).map(|id| (id, Plan::Drop)).collect(),
             Mode::DropAll => tracks().map(|track| (track.id, Plan::Drop)).collect(),
+            Mode::Add => of(Media::Audio)
+                .map(|id| (id, Plan::Add(Target::codec("Opus").bitrate(64_000))))
+                .collect(),
             Mode::Replace => {
                 let sound = of(Media::Audio).map(|id| (id, Plan::Replace(Target::codec("Opus"))));
                 let picture = Target::codec("H264").bitrate(1_000_000);
@@ -139,7 +144,8 @@ mod tests {
             ("drop-audio", vec![1280]),
             ("drop-all", vec![]),
             ("replace", vec![1280, 0]),
-            ("ladder", vec![1280, 0, 1280, 640]),
+            ("add", vec![1280, 0, 0]),
+            ("ladder", vec![1280, 1280, 640, 0]),
         ] {
             assert_eq!(widths(mode).unwrap(), expected, "{mode}");
         }
