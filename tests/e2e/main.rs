@@ -24,6 +24,7 @@ mod logs;
 mod pairings;
 mod plugin_cli;
 mod plugins;
+mod proxies;
 mod pull;
 mod resolver;
 mod sessions;

@@ -10,6 +10,7 @@ mod bitrate;
 mod clock;
 mod datagrams;
 pub mod fetch;
+pub mod forward;
 mod guard;
 pub mod hooks;
 pub mod http;

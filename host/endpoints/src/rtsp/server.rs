@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
 use tokio::{sync::watch, task::JoinSet};
 use tokio_rustls::TlsAcceptor;
 use wasmtx_hub::{Gate, Hub};
@@ -54,6 +55,8 @@ pub struct Config {
     pub tls_handshakes: usize,
     /// Time for a TLS handshake.
     pub tls_deadline: Duration,
+    /// `rtspTrustedProxies`: who may say in the PROXY protocol for whom it speaks.
+    pub trusted_proxies: Vec<IpNet>,
     /// `runOnConnect` and `runOnDisconnect`.
     pub on_connect: OnConnect,
 }
@@ -196,7 +199,7 @@ impl Server {
             acceptor,
             bounds: bounds.clone(),
             tls_deadline: config.tls_deadline,
-            trusted_proxies: Vec::new(),
+            trusted_proxies: config.trusted_proxies.clone(),
         };
         let plain = plain.map(|socket| ("RTSP", socket, None));
         let encrypted = encrypted.map(|(socket, acceptor)| ("RTSPS", socket, Some(acceptor)));

@@ -73,6 +73,7 @@ impl House {
             connections_before_login: 100,
             tls_handshakes: 100,
             tls_deadline: Duration::from_secs(5),
+            trusted_proxies: Vec::new(),
             on_connect: OnConnect::default(),
         };
         let sessions = Registry::default();

@@ -20,6 +20,7 @@ use wasmtx_hub::{CloseReason, Hub, Path, PublishError, Publisher};
 
 pub use target::InvalidTarget;
 use target::Target;
+pub(crate) use target::expand;
 
 use crate::{backoff::Backoff, outbound::Allow};
 

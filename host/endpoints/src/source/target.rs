@@ -52,7 +52,7 @@ impl Target {
     pub(super) fn new(template: &str, groups: &[String], query: &str) -> Result<Target, InvalidTarget> {
         let (_, rest) = template.split_once("://").ok_or(InvalidTarget::Scheme)?;
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let target = Target::whole(&expand(template, groups, query)?)?;
+        let target = Target::whole(&expand(template, groups, ("MTX_QUERY", query))?)?;
         // A scheme that a variable brought would be another one than the file's.
         if !template.starts_with(target.url.scheme()) {
             return Err(InvalidTarget::Scheme);
@@ -132,15 +132,18 @@ impl Target {
     }
 }
 
-/// Replaces `$G1`…, `$MTX_QUERY`; other dollars stay, passwords may hold them.
-fn expand(template: &str, groups: &[String], query: &str) -> Result<String, InvalidTarget> {
+/// Replaces `$G1`… and the variable that is `named`, with its value; other dollars stay, passwords may hold them.
+///
+/// # Errors
+/// A value that no URL can hold, or one that makes it too long.
+pub(crate) fn expand(template: &str, groups: &[String], named: (&str, &str)) -> Result<String, InvalidTarget> {
     let mut out = String::with_capacity(template.len());
     let mut rest = template;
     while let Some(at) = rest.find('$') {
         out.push_str(&rest[..at]);
         rest = &rest[at + 1..];
-        let (value, after) = if let Some(after) = rest.strip_prefix("MTX_QUERY") {
-            (Some(query), after)
+        let (value, after) = if let Some(after) = rest.strip_prefix(named.0) {
+            (Some(named.1), after)
         } else {
             let digits = rest.strip_prefix('G').unwrap_or_default();
             let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());

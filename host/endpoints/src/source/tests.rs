@@ -91,6 +91,7 @@ impl Origin {
             connections_before_login: 100,
             tls_handshakes: 100,
             tls_deadline: Duration::from_secs(5),
+            trusted_proxies: Vec::new(),
             on_connect: OnConnect::default(),
         };
         let gate = Arc::new(Door(setup.password));

@@ -75,7 +75,6 @@ const GLOBAL: &[Feature] = &[
         "multicast*",
         "srtpAddress",
         "srtcpAddress",
-        "rtspTrustedProxies",
     ]),
 ];
 

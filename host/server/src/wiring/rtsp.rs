@@ -46,6 +46,7 @@ pub(crate) fn rtsp(
         connections_before_login: global.limits.connections_per_address_before_login.try_into()?,
         tls_handshakes: global.limits.tls_handshakes.try_into()?,
         tls_deadline: global.limits.tls_handshake,
+        trusted_proxies: global.rtsp_trusted_proxies.clone(),
         on_connect: on_connect.clone(),
     })
 }
