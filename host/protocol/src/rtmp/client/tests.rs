@@ -130,7 +130,8 @@ fn a_stream_is_published() {
 
     pair.client.close();
     pair.run();
-    assert_eq!(pair.closed, (Some(Reason::Asked), Some(server::Reason::Finished)));
+    assert_eq!(pair.closed, (Some(Reason::Asked), None));
+    assert!(matches!(pair.received.last(), Some(server::Event::Ended)));
 }
 
 #[test]

@@ -14,7 +14,7 @@
 use bytes::{BufMut, BytesMut};
 
 use super::event::Connect;
-use super::{CHUNK_SIZE, Connection, Event, LIMIT_DYNAMIC, Output, Question, Reason, State, WINDOW};
+use super::{CHUNK_SIZE, Connection, Event, LIMIT_DYNAMIC, Output, Question, State, WINDOW};
 use crate::rtmp::amf0::{self, Value, object};
 use crate::rtmp::chunk::MEDIA_STREAM;
 use crate::rtmp::message::{Kind, UserControl};
@@ -117,12 +117,14 @@ impl Connection {
 
     fn handle_end(&mut self) {
         match self.state {
-            // Encoders that tidy up before they begin.
-            State::Idle => return,
+            // Encoders that tidy up before they begin, and those that do it twice.
+            State::Idle | State::Ended => return,
             State::Publishing => self.status("NetStream.Unpublish.Success", "unpublished"),
             State::Playing => self.status("NetStream.Play.Stop", "stopped"),
         }
-        self.close_because(Reason::Finished);
+        self.state = State::Ended;
+        self.media_heard = self.now;
+        self.output.push_back(Output::Event(Event::Ended));
     }
 
     /// Answers a call that wants an answer.

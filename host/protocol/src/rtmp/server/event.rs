@@ -44,6 +44,9 @@ pub enum Event {
     },
     /// A player pauses or goes on. Already answered.
     Pause(bool),
+    /// The peer ended its stream. Already answered; the connection follows in [`super::LINGER`], or when the peer closes
+    /// it, and there is no media on it any more.
+    Ended,
 }
 
 impl Event {

@@ -31,6 +31,10 @@ pub const MAX_MESSAGES_BEFORE_LOGIN: u32 = 256;
 /// While a question is open, a driver reads no further than about this.
 pub const INPUT_LIMIT: usize = 16 << 10;
 
+/// After the end of its stream a peer has this long to say goodbye. GStreamer takes it for an error when the connection
+/// is closed between its `closeStream` and its `deleteStream`.
+pub const LINGER: Duration = Duration::from_secs(2);
+
 /// What each side lets the other send before it wants an acknowledgement.
 const WINDOW: u32 = 2_500_000;
 /// Of Set Peer Bandwidth: the limit is a wish.
@@ -69,6 +73,7 @@ pub struct Connection {
     closing: Option<Reason>,
     now: Instant,
     accepted: Instant,
+    /// When a publisher sent media last, or when the stream ended.
     media_heard: Instant,
     dropped: u64,
 }
@@ -82,6 +87,8 @@ pub enum State {
     Publishing,
     /// Media flows to the peer.
     Playing,
+    /// The peer ended its stream.
+    Ended,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,6 +284,7 @@ impl Connection {
             State::Idle => Some((self.accepted + FIRST_QUESTION, Reason::FirstQuestion)),
             State::Publishing => Some((self.media_heard + self.config.read_timeout, Reason::NoMedia)),
             State::Playing => None,
+            State::Ended => Some((self.media_heard + LINGER, Reason::Finished)),
         }
     }
 

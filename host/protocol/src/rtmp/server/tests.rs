@@ -201,7 +201,23 @@ fn an_encoder_publishes() {
     );
     let outcome = peer.call("deleteStream", 8.0, vec![Value::Null, 1.0.into()]);
     assert_eq!(outcome.said, ["onStatus NetStream.Unpublish.Success"]);
-    assert_eq!(outcome.closed, Some(Reason::Finished));
+    assert!(matches!(outcome.events[..], [Event::Ended]));
+}
+
+#[test]
+fn a_peer_that_ended_its_stream_may_say_goodbye() {
+    let mut peer = Peer::publishing();
+    assert!(matches!(
+        peer.call("closeStream", 0.0, vec![Value::Null]).events[..],
+        [Event::Ended]
+    ));
+    let outcome = peer.message(Kind::Audio, 0, &b"late"[..]);
+    assert!(outcome.events.is_empty() && outcome.closed.is_none());
+    let outcome = peer.call("deleteStream", 0.0, vec![Value::Null, 1.0.into()]);
+    assert!(outcome.events.is_empty() && outcome.said.is_empty());
+    let outcome = peer.call("publish", 0.0, vec![Value::Null, "again".into()]);
+    assert!(outcome.events.is_empty(), "one connection, one stream");
+    assert_eq!(peer.wait(LINGER).closed, Some(Reason::Finished));
 }
 
 #[test]
