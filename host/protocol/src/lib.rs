@@ -5,6 +5,7 @@
 //! (`clippy.toml` of this crate bans the rest).
 #![forbid(unsafe_code)]
 
+pub mod flv;
 mod percent;
 pub mod rtmp;
 pub mod rtp;

@@ -9,6 +9,7 @@
 //! parsed and printed parses to the same, no split of the input changes the result, bounds hold, machines keep their
 //! promises.
 
+mod flv;
 mod media;
 mod mp4;
 mod mutate;
@@ -131,6 +132,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "containers",
         run: media::containers,
+    },
+    Target {
+        name: "flv",
+        run: flv::stream,
     },
     Target {
         name: "mp4",

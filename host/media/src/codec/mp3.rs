@@ -87,8 +87,12 @@ impl Header {
             _ => 1_152,
         };
         // Layer I counts slots of four bytes, the others bytes.
-        let slot = if layer == 1 { 4u32 } else { 1 };
-        let slots = (samples / 8 / slot)
+        let (slot, bytes) = if layer == 1 {
+            (4u32, samples / 32)
+        } else {
+            (1, samples / 8)
+        };
+        let slots = bytes
             .saturating_mul(bit_rate)
             .checked_div(sample_rate)
             .unwrap_or_default();

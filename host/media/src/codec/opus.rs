@@ -37,6 +37,25 @@ pub fn duration(packet: &[u8]) -> Result<u32, Error> {
     }
 }
 
+/// The identification header of RFC 7845 section 5.1, without gain and samples to be dropped.
+pub fn identification_header(channels: u8) -> Vec<u8> {
+    let mut header = [
+        &b"OpusHead\x01"[..],
+        &[channels, 0, 0],
+        &48_000u32.to_le_bytes(),
+        &[0, 0],
+    ]
+    .concat();
+    if channels <= 2 {
+        header.push(0);
+    } else {
+        let (streams, coupled, mapping) = channel_mapping(channels);
+        header.extend([1, streams, coupled]);
+        header.extend(mapping);
+    }
+    header
+}
+
 /// Streams, coupled streams and the channel mapping of family 1 for a number of channels.
 pub fn channel_mapping(channels: u8) -> (u8, u8, &'static [u8]) {
     match channels {

@@ -22,6 +22,17 @@ pub struct Header {
     pub height: u32,
 }
 
+impl Header {
+    /// The VPCodecConfigurationRecord without version and flags (VP Codec ISO Media File Format Binding, section 2.2).
+    /// Profile 0 and 1 have 8 bits; the depth of the others is not in what is known here, and 10 is what encoders make.
+    pub fn configuration_record(&self) -> [u8; 8] {
+        let depth: u8 = if self.profile < 2 { 8 } else { 10 };
+        let subsampling: u8 = if self.profile & 1 == 0 { 1 } else { 3 };
+        // Level unknown; colours unspecified; no codec initialisation data.
+        [self.profile, 0, depth << 4 | subsampling << 1, 2, 2, 2, 0, 0]
+    }
+}
+
 /// Whether decoding may start at a frame.
 pub fn is_key(frame: &[u8]) -> bool {
     header(frame).is_ok_and(|header| header.is_some())

@@ -19,7 +19,7 @@ pub mod rtcp;
 mod sender;
 mod statistics;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use clock::Timeline;
 pub use format::Format;

@@ -7,7 +7,7 @@ use std::time::Instant;
     clippy::disallowed_methods,
     reason = "an Instant has no other constructor; tests only add to it"
 )]
-pub(super) fn start() -> Instant {
+pub(crate) fn start() -> Instant {
     Instant::now()
 }
 
@@ -34,7 +34,7 @@ impl Random {
 }
 
 /// What the fixtures of `wasmtx-media` hold, as frames of a track.
-pub(super) mod streams {
+pub(crate) mod streams {
     use bytes::{Bytes, BytesMut};
     use wasmtx_media::codec::{aac, av1, h264, h265, jpeg};
     use wasmtx_media::{Codec, Flags, Kind, Track, TrackId, nal};

@@ -10,13 +10,11 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{
-    MAX_SETS,
-    boxes::{Boxes, Found, Kind, find, find_deep, full, put_box, put_full},
-};
+use super::boxes::{Boxes, Found, Kind, find, find_deep, full, put_box, put_full};
 use crate::{
     Codec, Error, Kind as Media,
-    codec::{aac, av1, flac, h264, h265, opus, vp9},
+    codec::{aac, av1, flac, opus, vp9},
+    container::sample::Description,
     read::Cursor,
 };
 
@@ -35,43 +33,24 @@ const ES: u8 = 3;
 const DECODER_CONFIG: u8 = 4;
 const DECODER_SPECIFIC: u8 = 5;
 
-/// What a sample entry says.
-#[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) codec: Codec,
-    /// Bytes of the length in front of each NAL unit of a sample.
-    pub(super) length_size: u8,
-    /// Parameter sets that have no place in [`Codec`]: they belong into the payload of every keyframe.
-    pub(super) sets: Vec<Bytes>,
-}
-
-impl Entry {
-    fn new(codec: Codec) -> Entry {
-        Entry {
-            codec,
-            length_size: 4,
-            sets: Vec::new(),
-        }
-    }
-}
-
 /// Reads one entry of `stsd`.
-pub(super) fn read(found: &Found<'_>) -> Result<Entry, Error> {
+pub(super) fn read(found: &Found<'_>) -> Result<Description, Error> {
     let inside = |fields: usize| found.body.get(fields..).ok_or(Error::Truncated);
     let config = |fields, kind| find(inside(fields)?, kind).ok_or(Error::Invalid("sample entry without configuration"));
     match &found.kind {
-        b"avc1" | b"avc3" => avc(config(VISUAL, *b"avcC")?),
-        b"hvc1" | b"hev1" => hevc(config(VISUAL, *b"hvcC")?),
+        b"avc1" | b"avc3" => Description::avc(config(VISUAL, *b"avcC")?),
+        b"hvc1" | b"hev1" => Description::hevc(config(VISUAL, *b"hvcC")?),
         b"av01" => av1::Parameters::from_configuration_record(config(VISUAL, *b"av1C")?)
-            .map(|parameters| Entry::new(Codec::Av1(parameters))),
-        b"vp09" => inside(VISUAL).map(|_| Entry::new(Codec::Vp9)),
+            .map(|parameters| Description::new(Codec::Av1(parameters))),
+        b"vp09" => inside(VISUAL).map(|_| Description::new(Codec::Vp9)),
         b"mp4a" => {
             let (_, _, mut cursor) =
                 full(esds(found.body).ok_or(Error::Invalid("sample entry without configuration"))?)?;
             match decoder_config(&mut cursor)? {
                 (MPEG4_AUDIO, mut specific) => {
                     let record = descriptor(&mut specific, DECODER_SPECIFIC)?;
-                    aac::Config::parse(Bytes::copy_from_slice(record)).map(|config| Entry::new(Codec::Aac(config)))
+                    aac::Config::parse(Bytes::copy_from_slice(record))
+                        .map(|config| Description::new(Codec::Aac(config)))
                 }
                 (MPEG2_LAYERS | MPEG1_LAYERS, _) => {
                     let mut fields = Cursor::new(found.body);
@@ -79,7 +58,7 @@ pub(super) fn read(found: &Found<'_>) -> Result<Entry, Error> {
                     let channels = u8::try_from(fields.u16()?).map_err(|_| Error::Invalid("MPEG audio channels"))?;
                     fields.skip(6)?;
                     let sample_rate = fields.u16()?.into();
-                    Ok(Entry::new(Codec::Mp3 { sample_rate, channels }))
+                    Ok(Description::new(Codec::Mp3 { sample_rate, channels }))
                 }
                 _ => Err(Error::Unsupported("MPEG audio object type")),
             }
@@ -87,13 +66,13 @@ pub(super) fn read(found: &Found<'_>) -> Result<Entry, Error> {
         b"fLaC" => {
             let (_, _, mut cursor) = full(config(AUDIO, *b"dfLa")?)?;
             cursor.skip(LAST_STREAM_INFO.len())?;
-            flac::Config::parse(cursor.rest()).map(|config| Entry::new(Codec::Flac(config)))
+            flac::Config::parse(cursor.rest()).map(|config| Description::new(Codec::Flac(config)))
         }
         b"Opus" => {
             let mut cursor = Cursor::new(config(AUDIO, *b"dOps")?);
             cursor.skip(1)?;
             match cursor.u8()? {
-                channels @ 1..=8 => Ok(Entry::new(Codec::Opus { channels })),
+                channels @ 1..=8 => Ok(Description::new(Codec::Opus { channels })),
                 _ => Err(Error::Invalid("Opus channels")),
             }
         }
@@ -110,83 +89,6 @@ fn esds(entry: &[u8]) -> Option<&[u8]> {
     };
     let inside = entry.get(AUDIO.saturating_add(more)..)?;
     find(inside, *b"esds").or_else(|| find_deep(inside, &[*b"wave", *b"esds"]))
-}
-
-fn avc(record: &[u8]) -> Result<Entry, Error> {
-    let mut cursor = Cursor::new(record);
-    if cursor.u8()? != 1 {
-        return Err(Error::Invalid("avcC version"));
-    }
-    cursor.skip(3)?;
-    let length_size = length_size(cursor.u8()?)?;
-    let mut parameters = h264::Parameters::default();
-    let mut sets = Vec::new();
-    for mask in [0x1f, 0xff] {
-        let count = cursor.u8()? & mask;
-        for _ in 0..count {
-            let nal = set(&mut cursor)?;
-            if parameters.handle(&nal).is_none() {
-                keep(&mut sets, nal)?;
-            }
-        }
-    }
-    Ok(Entry {
-        codec: Codec::H264(parameters),
-        length_size,
-        sets,
-    })
-}
-
-fn hevc(record: &[u8]) -> Result<Entry, Error> {
-    let mut cursor = Cursor::new(record);
-    if cursor.u8()? != 1 {
-        return Err(Error::Invalid("hvcC version"));
-    }
-    cursor.skip(20)?;
-    let length_size = length_size(cursor.u8()?)?;
-    let mut parameters = h265::Parameters::default();
-    let mut sets = Vec::new();
-    for _ in 0..cursor.u8()? {
-        cursor.skip(1)?;
-        for _ in 0..cursor.u16()? {
-            let nal = set(&mut cursor)?;
-            let is_set = matches!(
-                h265::NalType::of(&nal),
-                h265::NalType::VPS | h265::NalType::SPS | h265::NalType::PPS
-            );
-            // Encoders leave a note about themselves here: it says nothing about the pictures.
-            if is_set && parameters.handle(&nal).is_none() {
-                keep(&mut sets, nal)?;
-            }
-        }
-    }
-    Ok(Entry {
-        codec: Codec::H265(parameters),
-        length_size,
-        sets,
-    })
-}
-
-fn length_size(byte: u8) -> Result<u8, Error> {
-    match (byte & 3).saturating_add(1) {
-        3 => Err(Error::Invalid("NAL unit length size")),
-        size => Ok(size),
-    }
-}
-
-fn set(cursor: &mut Cursor<'_>) -> Result<Bytes, Error> {
-    let size = cursor.u16()?.into();
-    cursor.take(size).map(Bytes::copy_from_slice)
-}
-
-fn keep(sets: &mut Vec<Bytes>, nal: Bytes) -> Result<(), Error> {
-    if sets.len() >= MAX_SETS {
-        return Err(Error::TooLarge("parameter sets"));
-    }
-    if !nal.is_empty() {
-        sets.push(nal);
-    }
-    Ok(())
 }
 
 /// The object type inside the descriptors of an `esds` (ISO/IEC 14496-1 section 7.2.6), and the descriptors behind it.
@@ -270,7 +172,9 @@ pub(super) fn write(buffer: &mut BytesMut, codec: &Codec, vp9: Option<vp9::Heade
             None => put_visual(buffer, size.unwrap_or_default()),
         }
         match (codec, vp9) {
-            (Codec::Vp9, Some(header)) => put_full(buffer, record, 1, 0, |buffer| put_vpcc(buffer, header)),
+            (Codec::Vp9, Some(header)) => put_full(buffer, record, 1, 0, |buffer| {
+                buffer.put_slice(&header.configuration_record());
+            }),
             (Codec::Aac(_), _) => put_full(buffer, record, 0, 0, |buffer| {
                 put_esds(buffer, MPEG4_AUDIO, &parameters)
             }),
@@ -309,14 +213,6 @@ fn put_audio(buffer: &mut BytesMut, rate: u32, channels: u8) {
     // 16.16; a rate that does not fit is 0, and the record tells it.
     buffer.put_u16(u16::try_from(rate).unwrap_or_default());
     buffer.put_u16(0);
-}
-
-/// Profile 0 and 1 have 8 bits; the depth of the others is not in what is known here, and 10 is what encoders make.
-fn put_vpcc(buffer: &mut BytesMut, header: vp9::Header) {
-    let depth: u8 = if header.profile < 2 { 8 } else { 10 };
-    let subsampling: u8 = if header.profile & 1 == 0 { 1 } else { 3 };
-    // Level unknown; colours unspecified; no codec initialisation data.
-    buffer.put_slice(&[header.profile, 0, depth << 4 | subsampling << 1, 2, 2, 2, 0, 0]);
 }
 
 /// `config` is empty for what has no configuration of its own.

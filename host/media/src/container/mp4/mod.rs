@@ -12,7 +12,6 @@ mod entry;
 mod fragment;
 mod header;
 mod read;
-mod sample;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -30,8 +29,6 @@ const MAX_EMPTY_SAMPLES: usize = 4_096;
 const MAX_MISSING_SAMPLES: usize = 1 << 20;
 /// Times beyond this are no media any more; within it sums do not overflow.
 const MAX_TIME: i64 = 1 << 60;
-/// Parameter sets of a sample entry.
-const MAX_SETS: usize = 64;
 /// Bytes of the samples of one part: a box of 32 bits has room for them.
 const MAX_PART_BYTES: usize = 512 << 20;
 /// Samples of one part.

@@ -19,10 +19,9 @@ use super::{
     MAX_TRACKS,
     boxes::{Boxes, find},
     fragment,
-    sample::{Canonical, canonical},
     track::{self, Budget, Found, Track, time},
 };
-use crate::{Error, Frame, TrackId, Tracks};
+use crate::{Error, Frame, TrackId, Tracks, container::sample::Canonical};
 
 /// The ticks of the file itself when it does not say.
 const MOVIE_RATE: u32 = 1_000;
@@ -182,7 +181,7 @@ impl Assembly<'_> {
             payload,
             flags,
             changed,
-        } = canonical(&self.file.slice(sample.offset..end), &mut track.entry)?;
+        } = track.entry.canonical(&self.file.slice(sample.offset..end))?;
         let dts = time(sample.dts.saturating_add(track.shift))?;
         let pts = time(dts.saturating_add(sample.later))?;
         let dts = dts.max(*last);

@@ -11,10 +11,9 @@
 use super::{
     MAX_EMPTY_SAMPLES, MAX_MISSING_SAMPLES, MAX_TIME,
     boxes::{find, find_deep, full, shown},
-    entry::{self, Entry},
-    table,
+    entry, table,
 };
-use crate::{Error, Kind, read::Cursor};
+use crate::{Error, Kind, container::sample::Description, read::Cursor};
 
 /// Where a sample is, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +31,7 @@ pub(super) struct Sample {
 pub(super) struct Track {
     pub(super) id: u32,
     pub(super) kind: Kind,
-    pub(super) entry: Entry,
+    pub(super) entry: Description,
     pub(super) clock_rate: u32,
     /// Added to every time of the file: what its edit list says.
     pub(super) shift: i64,
