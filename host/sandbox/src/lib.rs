@@ -51,7 +51,7 @@ mod version;
 mod watch;
 
 pub use auth::AuthChain;
-pub use bundled::BUNDLED;
+pub use bundled::{BUNDLED, TRANSCODING};
 pub use compile::{COMPILE_ARGUMENT, Compiling, compile_worker};
 pub use component::Role;
 pub use error::Error;

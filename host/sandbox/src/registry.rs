@@ -215,9 +215,7 @@ impl Registry {
                 }
             };
             let code = plugin.version.load().code.clone();
-            if code.has(Role::Transcoder)
-                && let Err(error) = self.0.can_transcode(plugin.name())
-            {
+            if let Err(error) = self.0.can_transcode(plugin.name()) {
                 errors.push(error);
                 continue;
             }
@@ -394,15 +392,14 @@ impl Inner {
         find(name).ok_or_else(|| Error::Unknown(name.to_owned()))
     }
 
-    /// Whether a transcoder can do what it is for. Of somebody else's that is not known: what the server cannot do of its
-    /// plans is shown; a bundled one does nothing else.
+    /// Whether a bundled plugin that re-encodes can do what it is for. Of somebody else's that is not known: what the server
+    /// cannot do of its plans is shown.
     fn can_transcode(&self, name: &str) -> Result<(), Error> {
-        let plugins = self.plugins.lock();
-        let bundled = plugins
-            .get(name)
-            .is_some_and(|entry| matches!(entry.spec.source, Source::Bundled(_)));
-        drop(plugins);
-        if !bundled {
+        let transcodes = |entry: &Entry| match &entry.spec.source {
+            Source::Bundled(name) => bundled::TRANSCODING.contains(&name.as_str()),
+            Source::File(_) => false,
+        };
+        if !self.plugins.lock().get(name).is_some_and(transcodes) {
             return Ok(());
         }
         self.services.codecs.ready().map_err(|reason| Error::Entry {

@@ -38,7 +38,7 @@ impl Default for Services {
             http: Arc::new(()),
             storage: Arc::new(()),
             control: Arc::new(()),
-            codecs: Arc::new(()),
+            codecs: Arc::new(NoCodecs("this server cannot re-encode")),
             events: Events::default(),
             compiling: Compiling::default(),
         }
@@ -247,7 +247,7 @@ pub trait Converter: Send {
 /// What went wrong with a conversion since it began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Frames of the source that were taken and came to nothing.
+    /// Frames of the source that came to nothing, those that were not taken among them.
     pub lost: u64,
     /// Times that its codec was started again after a failure.
     pub restarts: u64,
@@ -277,13 +277,17 @@ impl Control for () {
     fn kick(&self, _caller: &Caller, _session: &str, _reason: &str) {}
 }
 
-impl Codecs for () {
+/// No codecs at all, and why, in one sentence.
+#[derive(Clone, Copy, Debug)]
+pub struct NoCodecs(pub &'static str);
+
+impl Codecs for NoCodecs {
     fn ready(&self) -> Result<(), String> {
-        Err("this server cannot re-encode".to_owned())
+        Err(self.0.to_owned())
     }
 
     fn form(&self, _source: &Track, _target: &Target) -> Result<Form, String> {
-        Err("this server cannot re-encode".to_owned())
+        Err(self.0.to_owned())
     }
 
     fn open(&self, _path: &str, _source: &Track, _form: &Form) -> Box<dyn Converter> {

@@ -16,6 +16,7 @@ pub mod redact;
 mod reload;
 pub mod run;
 pub mod server;
+pub mod sound;
 pub mod sources;
 mod window;
 mod wiring;

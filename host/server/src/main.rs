@@ -10,7 +10,7 @@ use std::{
 use wasmtx_sandbox::{COMPILE_ARGUMENT, compile_worker};
 use wasmtx_server::{
     cli::{self, Task},
-    config, log, run, sources,
+    config, log, run, sound, sources,
 };
 
 /// For work on threads of its own that is not over when the server is.
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
             // Nobody may be listening any more; the exit code says it too.
             let _ = writeln!(io::stdout(), "ok");
         }),
-        Task::Run { file } => match config::load(file.as_deref(), &config::environment()) {
+        Task::Run { file } => match loaded(file.as_deref()) {
             Ok(config) => return serve(config),
             Err(problems) => Err(problems),
         },
@@ -64,9 +64,16 @@ fn compile() -> ExitCode {
     }
 }
 
-/// A configuration, and whether it says which components its plugins are.
-fn checked(file: Option<&Path>) -> Result<config::Config, config::Problems> {
+/// A configuration that this program can do.
+fn loaded(file: Option<&Path>) -> Result<config::Config, config::Problems> {
     let config = config::load(file, &config::environment())?;
+    sound::able(&config, sound::ready())?;
+    Ok(config)
+}
+
+/// The same, and whether it says which components its plugins are.
+fn checked(file: Option<&Path>) -> Result<config::Config, config::Problems> {
+    let config = loaded(file)?;
     sources::pinned(&config)?;
     Ok(config)
 }

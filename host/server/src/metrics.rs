@@ -3,6 +3,7 @@
 
 mod class;
 mod clients;
+mod conversions;
 mod ours;
 mod process;
 mod text;

@@ -174,9 +174,6 @@ impl Making {
             frame.flags = frame.flags.with(Flags::DISCONTINUITY);
         }
         running.refused = !running.converter.push(&frame);
-        if running.refused {
-            tally(&self.place.counts.unconverted, 1);
-        }
     }
 
     fn drain(&mut self, path: &str, output: &mut Output) {

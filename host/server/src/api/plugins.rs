@@ -148,6 +148,13 @@ fn usage(usage: &Usage) -> Value {
         "heldBytes": usage.held_bytes,
         "limitHits": usage.hits.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
         "plan": usage.plan.iter().map(planned).collect::<Vec<_>>(),
+        "conversions": json!({
+            "running": usage.conversions.running,
+            "begun": usage.conversions.begun,
+            "frames": usage.conversions.frames,
+            "lost": usage.conversions.lost,
+            "restarts": usage.conversions.restarts,
+        }),
     })
 }
 
@@ -165,5 +172,8 @@ fn planned(planned: &Planned) -> Value {
             "sampleRate": target.sample_rate,
         })),
         "done": planned.done,
+        "reason": planned.reason,
+        "made": planned.made,
+        "running": planned.running,
     })
 }

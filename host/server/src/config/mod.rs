@@ -89,10 +89,11 @@ impl Config {
     }
 
     /// Complaints about keys by their place, for checks that come after reading.
-    pub(crate) fn problems(&self, complaints: Vec<([&str; 3], String)>) -> Problems {
+    pub(crate) fn problems<'a>(&self, complaints: Vec<(impl AsRef<[&'a str]>, String)>) -> Problems {
         let mut problems = Problems::default();
         for (trail, message) in complaints {
-            problems.refuse(&self.tree.locate(&trail), trail.join("."), message);
+            let trail = trail.as_ref();
+            problems.refuse(&self.tree.locate(trail), trail.join("."), message);
         }
         match &self.file {
             Some(file) => problems.in_file(file),

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use wasmtx_sandbox::{Sample, Status, Usage};
 
 use super::{
-    Counters, process,
+    Counters, conversions, process,
     text::{Labels, Object, Text, bounded},
 };
 use crate::api::View;
@@ -229,6 +229,7 @@ fn plugins(text: &mut Text, all: &[Status]) {
         .flat_map(|status| status.uses.iter().map(move |usage| (status.name.as_str(), usage)));
     let places: Vec<_> = places.take(MAX_PLACES).collect();
     usages(text, &places);
+    conversions::write(text, &places);
 }
 
 fn usages(text: &mut Text, places: &[(&str, &Usage)]) {
