@@ -7,6 +7,7 @@ mod admission;
 mod backoff;
 pub mod bind;
 mod bitrate;
+mod caller;
 mod clock;
 mod datagrams;
 pub mod fetch;

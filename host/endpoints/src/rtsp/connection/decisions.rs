@@ -4,8 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use uuid::Uuid;
 use wasmtx_hub::{
-    Access, Action, Client, CloseReason, Decision, Denial, Event, PathName, Peer, Proof, Protocol, Publication,
-    ReadError,
+    Access, Action, Client, CloseReason, Denial, Event, PathName, Peer, Protocol, Publication, ReadError,
 };
 use wasmtx_protocol::{
     rtp::{Delivery, Format},
@@ -27,6 +26,7 @@ use super::{
     Driver,
 };
 use crate::{
+    caller::Caller,
     permission::{Permission, Question},
     wall_clock,
 };
@@ -53,53 +53,31 @@ impl Driver {
             return Ok(permission.path().clone());
         }
         let path = PathName::new(&question.path).map_err(|_| Answer::Reject(Status::NOT_FOUND))?;
-        let client = Arc::new(Client {
-            id: self.client.as_ref().map_or_else(Uuid::new_v4, |known| known.id),
+        let caller = Caller {
             protocol: Protocol::Rtsp,
-            address: self.remote.ip(),
-            agent: ask.user_agent,
-            query: question.query.clone(),
-            identity: None,
-            tags: Vec::new(),
-            extra: vec![("port".to_owned(), self.remote.port().to_string())],
-        });
-        let proof = RtspProof::new(ask.credentials, &question.query);
+            name: "RTSP",
+            conn: self.conn.id,
+            remote: self.remote,
+        };
+        let id = self.client.as_ref().map_or_else(Uuid::new_v4, |known| known.id);
         let mut access = Access {
             action,
             path: Some(path.clone()),
-            client: client.clone(),
+            client: Arc::new(caller.client(id, ask.user_agent, question.query.clone())),
             encrypted: self.encrypted,
-            proof: proof.clone(),
+            proof: RtspProof::new(ask.credentials, &question.query),
         };
-        let permit = match self.shared.gate.check(&access).await {
-            Decision::Allow(permit) => permit,
-            Decision::Deny(denial) => {
-                if proof.is_some() || denial != Denial::Credentials {
-                    tracing::warn!(conn = %self.conn.id, remote = %self.remote, %path, code = "denied", ?denial, "[RTSP] access refused");
-                    self.shared.hub.events().emit(|| Event::Refused {
-                        path: Some(path),
-                        client,
-                    });
-                }
-                let challenge = denial == Denial::Credentials;
-                return Err(if challenge {
-                    Answer::Challenge
-                } else {
-                    Answer::Reject(denied(denial))
-                });
-            }
-        };
+        let asked = caller.ask(&self.shared.hub, &*self.shared.gate, &mut access).await;
+        let permit = asked.map_err(|denial| match denial {
+            Denial::Credentials => Answer::Challenge,
+            denial => Answer::Reject(denied(denial)),
+        })?;
         self.slot.welcome();
         let path = permit.path.clone().unwrap_or(path);
         if self.session.is_some() {
             // A further question on the way (another path's DESCRIBE) makes the session neither longer nor another's.
             return Ok(path);
         }
-        access.client = Arc::new(Client {
-            identity: permit.identity.clone(),
-            tags: permit.tags.clone(),
-            ..Arc::unwrap_or_clone(client)
-        });
         self.meet(&access.client);
         let permission = Permission::new(Instant::now(), question, access, &permit, path.clone(), rules);
         self.permission = Some(permission);
