@@ -27,5 +27,6 @@ pub mod source;
 pub mod storage;
 mod tcp;
 pub mod tls;
+mod waits;
 
 pub use clock::wall_clock;

@@ -29,6 +29,11 @@ impl Credentials {
         let Credentials(given) = Credentials::of(headers);
         Credentials(given.or_else(|| in_query(query)))
     }
+
+    /// What a query says alone, as that of an RTMP URL.
+    pub(crate) fn of_query(query: &str) -> Credentials {
+        Credentials(in_query(query))
+    }
 }
 
 fn parse(value: &str) -> Option<Given> {

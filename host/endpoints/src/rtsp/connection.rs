@@ -30,10 +30,11 @@ use crate::{
     listener::Guest,
     permission::Permission,
     tcp::{Hand, Io, Membership, Outgoing, Over, Stream},
+    waits::{answered, over, passed, stopping},
     wall_clock,
 };
 pub(super) use end::End;
-use waits::{answered, news, notice, over, passed, receive, stopping};
+use waits::{news, notice, receive};
 
 /// For the last answer to reach the peer: it should, but not at any price.
 const LAST_WORDS: Duration = Duration::from_millis(500);

@@ -1,14 +1,12 @@
 //! What connections over TCP share, whatever they speak: the socket, what waits to be written to it, and who writes.
 
 mod crew;
-#[allow(dead_code, reason = "the protocols that broadcast come next")]
 mod follower;
 mod outgoing;
 mod pace;
 mod stream;
 
 pub(crate) use crew::{Crews, Feed, Hand, Membership, Over};
-#[allow(unused_imports, reason = "the protocols that broadcast come next")]
 pub(crate) use follower::{Broadcast, Follower, Tally};
 pub(crate) use outgoing::Outgoing;
 pub(crate) use pace::Pace;

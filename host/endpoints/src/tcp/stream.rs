@@ -124,6 +124,18 @@ impl Stream {
         .await
     }
 
+    /// Reads until the peer is gone, and forgets it. A socket that is dropped with bytes unread is reset, and what was
+    /// written last is lost.
+    pub(crate) async fn read_away(&mut self) -> io::Result<()> {
+        let mut space = BytesMut::new();
+        loop {
+            space.clear();
+            if std::future::poll_fn(|cx| self.poll_read_requests(cx, &mut space)).await? == 0 {
+                return Ok(());
+            }
+        }
+    }
+
     fn poll_write(&mut self, cx: &mut Context<'_>, outgoing: &mut Outgoing) -> Poll<io::Result<usize>> {
         match self {
             Stream::Tcp(_, Some(writer)) => outgoing.poll_write(cx, writer),
