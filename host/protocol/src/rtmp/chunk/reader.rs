@@ -34,7 +34,7 @@ const RESERVE: usize = 16 << 10;
 ///
 /// Set Chunk Size and Abort are carried out here and not given out. A message that fits into one chunk is a slice of
 /// the input; a longer one is copied once.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reader {
     chunk_size: usize,
     streams: Vec<Stream>,
@@ -55,7 +55,7 @@ struct Current {
 }
 
 /// What the last chunk of a chunk stream said, for those after it that do not repeat it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Stream {
     id: u32,
     /// The time field as sent: absolute in format 0, else a difference. In a chunk of format 3 that begins a message

@@ -70,7 +70,7 @@ pub struct Ask {
 }
 
 /// What a `connect` said, as far as it is needed later.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Connect {
     pub(super) app: String,
     tc_url: String,

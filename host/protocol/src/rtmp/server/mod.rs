@@ -98,7 +98,7 @@ enum Question {
 }
 
 /// When the peer is told how much came (RTMP 1.0 section 5.4.3).
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Acknowledgements {
     window: u64,
     told: u64,
@@ -391,5 +391,9 @@ impl Connection {
     }
 }
 
+#[cfg(test)]
+mod oracle_tests;
+#[cfg(test)]
+mod replay_tests;
 #[cfg(test)]
 mod tests;

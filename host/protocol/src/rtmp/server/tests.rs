@@ -13,7 +13,7 @@ const CONFIG: Config = Config {
 };
 
 /// When every test begins.
-static START: LazyLock<Instant> = LazyLock::new(begin);
+pub(super) static START: LazyLock<Instant> = LazyLock::new(begin);
 
 #[expect(clippy::disallowed_methods, reason = "an instant can be had no other way")]
 fn begin() -> Instant {
