@@ -13,6 +13,8 @@ mod flv;
 mod media;
 mod mp4;
 mod mutate;
+mod rtmp;
+mod rtmp_session;
 mod rtp;
 mod rtsp;
 mod rtsp_session;
@@ -112,6 +114,34 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "packetize",
         run: rtp::packetize,
+    },
+    Target {
+        name: "rtmp_handshake",
+        run: rtmp::handshake,
+    },
+    Target {
+        name: "rtmp_chunks",
+        run: rtmp::chunks,
+    },
+    Target {
+        name: "amf0",
+        run: rtmp::amf0,
+    },
+    Target {
+        name: "rtmp_messages",
+        run: rtmp::messages,
+    },
+    Target {
+        name: "rtmp_url",
+        run: rtmp::url,
+    },
+    Target {
+        name: "rtmp_session",
+        run: rtmp_session::server,
+    },
+    Target {
+        name: "rtmp_client",
+        run: rtmp_session::client,
     },
     Target {
         name: "h264",

@@ -102,7 +102,9 @@ impl Pair {
 #[test]
 fn their_client_publishes() {
     let mut pair = Pair::new("app");
-    let result = pair.theirs.request_publishing("key".to_owned(), PublishRequestType::Live);
+    let result = pair
+        .theirs
+        .request_publishing("key".to_owned(), PublishRequestType::Live);
     pair.run(vec![result.unwrap()]);
     assert_eq!(pair.asked.as_ref().map(|ask| ask.path.as_str()), Some("app/key"));
     assert!(pair.told.contains(&ClientSessionEvent::PublishRequestAccepted));
@@ -133,7 +135,11 @@ fn their_client_publishes() {
         .collect();
     assert_eq!(
         media,
-        [(Kind::Video, 40, 100_000), (Kind::Audio, 50, 100), (Kind::Video, 80, 5_000)]
+        [
+            (Kind::Video, 40, 100_000),
+            (Kind::Audio, 50, 100),
+            (Kind::Video, 80, 5_000)
+        ]
     );
 
     let results = pair.theirs.stop_publishing().unwrap();

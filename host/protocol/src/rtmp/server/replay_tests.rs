@@ -129,7 +129,11 @@ fn flip_every_bit(session: &[u8]) -> usize {
         let mut flipped = rest[start..].to_vec();
         let block = flipped.len().min(BLOCK);
         for bit in 0..8 * block {
-            let end = if bit % FAR == 0 { flipped.len() } else { flipped.len().min(block + NEAR) };
+            let end = if bit % FAR == 0 {
+                flipped.len()
+            } else {
+                flipped.len().min(block + NEAR)
+            };
             flipped[bit / 8] ^= 1 << (bit % 8);
             let mut machine = copy(&machine);
             machine.handle_input(*START, &mut BytesMut::from(&flipped[..end]));
