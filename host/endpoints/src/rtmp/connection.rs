@@ -203,6 +203,10 @@ impl Driver {
                     Ok(Io::Read(len)) => {
                         self.conn.inbound_bytes.add(len as u64);
                         self.machine.handle_input(Instant::now(), &mut input);
+                        if !media {
+                            // The machine has every byte; what is left is room in the same memory.
+                            input = BytesMut::new();
+                        }
                     }
                     Ok(Io::Written(len)) => {
                         stalled_since = (!outgoing.is_empty()).then(Instant::now);

@@ -51,7 +51,8 @@ pub struct Config {
 #[derive(Debug)]
 pub struct Connection {
     config: Config,
-    handshake: Option<Handshake>,
+    /// Apart, because it is large and soon over.
+    handshake: Option<Box<Handshake>>,
     reader: Reader,
     writer: Writer,
     input: BytesMut,
@@ -134,7 +135,7 @@ impl Connection {
     pub fn new(now: Instant, config: Config) -> Connection {
         Connection {
             config,
-            handshake: Some(Handshake::server()),
+            handshake: Some(Box::new(Handshake::server())),
             reader: Reader::new(),
             writer: Writer::default(),
             input: BytesMut::new(),
@@ -210,7 +211,10 @@ impl Connection {
                         self.close_because(error.into());
                     }
                 }
-                Ok(None) if self.output.is_empty() => break,
+                Ok(None) if self.output.is_empty() => {
+                    self.tidy();
+                    break;
+                }
                 Ok(None) => {}
                 Err(error) => self.close_because(error.into()),
             }
@@ -382,8 +386,19 @@ impl Connection {
     fn accepted(&mut self, state: State) {
         self.state = state;
         self.open = None;
+        self.connect = Some(Connect::default());
         self.answered = true;
         self.media_heard = self.now;
+    }
+
+    /// A player says next to nothing from here on, and there are thousands of them: they hold no buffers.
+    fn tidy(&mut self) {
+        if self.state == State::Playing {
+            self.output = VecDeque::new();
+            if self.input.is_empty() {
+                self.input = BytesMut::new();
+            }
+        }
     }
 
     fn close_because(&mut self, reason: Reason) {
