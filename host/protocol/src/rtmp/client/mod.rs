@@ -30,7 +30,7 @@ pub const START_TIMEOUT: Duration = Duration::from_secs(10);
 const BUFFER_LENGTH: u32 = 3_000;
 /// Which stream a player wants: the live one, or else a recorded one.
 const LIVE_OR_RECORDED: f64 = -2.0;
-/// Words of a server are kept up to this many bytes.
+/// Words of a server are kept up to this many characters.
 const MAX_WORDS: usize = 512;
 
 /// The numbers of our calls.
@@ -485,11 +485,11 @@ impl Client {
     }
 }
 
-/// What a server said in an answer or a status.
+/// What a server said in an answer or a status, fit for one line of a log.
 fn words(command: &Command) -> String {
     let words = command.detail("description").filter(|words| !words.is_empty());
     let words = words.or(command.detail("code")).unwrap_or("no reason given");
-    words[..words.floor_char_boundary(MAX_WORDS)].to_owned()
+    words.chars().filter(|c| !c.is_control()).take(MAX_WORDS).collect()
 }
 
 #[cfg(test)]

@@ -8,6 +8,9 @@ use crate::percent;
 use crate::rtmp::amf0::Value;
 use crate::rtmp::{Capabilities, Error, Message};
 
+/// What a peer says that it is is kept up to this many characters.
+const MAX_VERSION: usize = 256;
+
 /// What [`super::Connection::poll`] yields.
 #[derive(Debug)]
 pub enum Output {
@@ -63,7 +66,7 @@ pub struct Ask {
     pub path: String,
     /// The queries behind the stream name, the app and `tcUrl`, joined; empty when there was none.
     pub query: String,
-    /// What the peer says that it is: `flashVer`.
+    /// What the peer says that it is: `flashVer`, cut to 256 characters and one line.
     pub flash_version: String,
     /// What the peer can do beyond classic RTMP.
     pub capabilities: Capabilities,
@@ -88,9 +91,13 @@ impl Connect {
                 .to_owned()
         };
         Connect {
-            app: text("app"),
-            tc_url: text("tcUrl"),
-            flash_version: text("flashVer"),
+            app: text("app").to_owned(),
+            tc_url: text("tcUrl").to_owned(),
+            flash_version: text("flashVer")
+                .chars()
+                .filter(|c| !c.is_control())
+                .take(MAX_VERSION)
+                .collect(),
             capabilities: Capabilities::read(object),
         }
     }

@@ -416,6 +416,8 @@ impl Connection {
 }
 
 #[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
 mod oracle_tests;
 #[cfg(test)]
 mod replay_tests;
