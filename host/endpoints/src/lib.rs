@@ -9,6 +9,7 @@ pub mod bind;
 mod bitrate;
 mod caller;
 mod clock;
+pub mod codec;
 mod datagrams;
 pub mod fetch;
 pub mod forward;
