@@ -332,12 +332,17 @@ impl Client {
             },
             Kind::Command | Kind::Command3 => self.handle_command(&Command::read(&message)?),
             Kind::Aggregate => self.parts = Some(Aggregate::new(message)),
-            Kind::UserControl => {
-                if let UserControl::PingRequest(number) = UserControl::read(&message.payload)? {
+            Kind::UserControl => match UserControl::read(&message.payload)? {
+                UserControl::PingRequest(number) => {
                     let response = self.writer.user_control(UserControl::PingResponse(number));
                     self.push(response);
                 }
-            }
+                // All that nginx says when a publisher leaves.
+                UserControl::StreamEnd(stream) if self.flowing && self.goal == Goal::Play && stream == self.stream => {
+                    self.close_because(Reason::Ended("stream end".to_owned()));
+                }
+                _ => {}
+            },
             Kind::WindowSize => self.acknowledgements.resize(control_number(&message.payload)?),
             _ => {}
         }

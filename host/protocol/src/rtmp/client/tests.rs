@@ -151,6 +151,26 @@ fn a_stream_is_played_and_ends() {
 }
 
 #[test]
+fn the_words_of_an_end_are_kept() {
+    for code in [
+        "NetStream.Play.Stop",
+        "NetStream.Play.Complete",
+        "NetStream.Play.UnpublishNotify",
+    ] {
+        let (_, reason) = feed(
+            Client::new(*START, config("rtmp://h/app/key"), Goal::Play),
+            &[
+                Command::result(1.0, Value::Null, Value::Null),
+                Command::result(4.0, Value::Null, 1.0.into()),
+                Command::status("onStatus", "status", "NetStream.Play.Start", ""),
+                Command::status("onStatus", "status", code, "gone\nfor good"),
+            ],
+        );
+        assert_eq!(reason, Some(Reason::Ended("gonefor good".to_owned())));
+    }
+}
+
+#[test]
 fn a_refusal_has_the_words_of_the_server() {
     for (goal, rejection) in [
         (Goal::Publish, server::Rejection::InUse("somebody is there".to_owned())),

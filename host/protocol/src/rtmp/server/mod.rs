@@ -73,7 +73,8 @@ pub struct Connection {
     acknowledgements: Acknowledgements,
     closing: Option<Reason>,
     now: Instant,
-    accepted: Instant,
+    /// When the connection was accepted.
+    since: Instant,
     /// When a publisher sent media last, or when the stream ended.
     media_heard: Instant,
     dropped: u64,
@@ -150,7 +151,7 @@ impl Connection {
             acknowledgements: Acknowledgements::default(),
             closing: None,
             now,
-            accepted: now,
+            since: now,
             media_heard: now,
             dropped: 0,
         }
@@ -259,8 +260,8 @@ impl Connection {
     /// Tells a player that its stream is over, and closes.
     pub fn end_play(&mut self, text: &str) {
         if self.closing.is_none() && self.state == State::Playing {
-            self.user_control(UserControl::StreamEnd(self.stream));
             self.status("NetStream.Play.UnpublishNotify", text);
+            self.user_control(UserControl::StreamEnd(self.stream));
             self.close_because(Reason::Asked);
         }
     }
@@ -293,8 +294,8 @@ impl Connection {
         match self.state {
             // The peer waits for us, not we for it.
             _ if self.open.is_some() => None,
-            State::Idle if self.handshake.is_some() => Some((self.accepted + HANDSHAKE, Reason::Handshake)),
-            State::Idle => Some((self.accepted + FIRST_QUESTION, Reason::FirstQuestion)),
+            State::Idle if self.handshake.is_some() => Some((self.since + HANDSHAKE, Reason::Handshake)),
+            State::Idle => Some((self.since + FIRST_QUESTION, Reason::FirstQuestion)),
             State::Publishing => Some((self.media_heard + self.config.read_timeout, Reason::NoMedia)),
             State::Playing => None,
             State::Ended => Some((self.media_heard + LINGER, Reason::Finished)),
