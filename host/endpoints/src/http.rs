@@ -8,6 +8,8 @@ mod credentials;
 mod limits;
 mod origin;
 mod stall;
+mod takeover;
+mod transport;
 
 use std::{
     io,
@@ -27,10 +29,9 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
     sync::watch,
-    task::JoinSet,
+    task::{JoinError, JoinSet},
 };
 use tokio_rustls::TlsAcceptor;
 
@@ -43,6 +44,9 @@ use limits::Shared;
 pub use limits::{Limits, Refused};
 pub use origin::{Page, client_address};
 use stall::Stalled;
+use takeover::Rest;
+pub(crate) use takeover::{Taken, Takeover, spell};
+pub(crate) use transport::Transport;
 
 /// The value of `Server`.
 const PRODUCT: HeaderValue = HeaderValue::from_static("wasmtx");
@@ -134,7 +138,10 @@ impl Server {
         loop {
             let accepted = tokio::select! {
                 () = stopped(&mut stop) => break,
-                Some(_) = connections.join_next() => continue,
+                Some(done) = connections.join_next() => {
+                    go_on(&mut connections, done);
+                    continue;
+                }
                 accepted = self.socket.accept() => accepted,
             };
             let (stream, address) = match accepted {
@@ -165,9 +172,23 @@ impl Server {
         }
         let Server { socket, .. } = self;
         drop(socket);
-        let all = async { while connections.join_next().await.is_some() {} };
+        let all = async {
+            while let Some(done) = connections.join_next().await {
+                go_on(&mut connections, done);
+            }
+        };
         // What is not done by then is cut off with the set.
         let _ = tokio::time::timeout(GOODBYE, all).await;
+    }
+}
+
+/// What a handler took over goes on in a task of its own, that of HTTP with all its buffers is over.
+fn go_on(connections: &mut JoinSet<Option<Rest>>, done: Result<Option<Rest>, JoinError>) {
+    if let Ok(Some(rest)) = done {
+        connections.spawn(async move {
+            rest.await;
+            None
+        });
     }
 }
 
@@ -198,15 +219,18 @@ fn bind_unix(path: &PathBuf) -> io::Result<UnixListener> {
 }
 
 impl Socket {
-    async fn accept(&self) -> io::Result<(Box<dyn Stream>, SocketAddr)> {
+    async fn accept(&self) -> io::Result<(Transport, SocketAddr)> {
         Ok(match self {
             Socket::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
                 // Answers are written at once and in whole.
                 stream.set_nodelay(true)?;
-                (Box::new(stream), address)
+                (Transport::Tcp(stream), address)
             }
-            Socket::Unix(listener, _) => (Box::new(listener.accept().await?.0), (Ipv4Addr::LOCALHOST, 0).into()),
+            Socket::Unix(listener, _) => {
+                let nobody = (Ipv4Addr::LOCALHOST, 0).into();
+                (Transport::Unix(listener.accept().await?.0), nobody)
+            }
         })
     }
 }
@@ -224,9 +248,6 @@ fn canonical(address: SocketAddr) -> IpAddr {
     address.ip().to_canonical()
 }
 
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
 /// One connection, from its first byte to its end.
 struct Connection {
     shared: Arc<Shared>,
@@ -237,36 +258,39 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(self, stream: Box<dyn Stream>, tls: Option<TlsAcceptor>) {
-        let limits = &self.shared.limits;
-        let stream = Stalled::new(stream, limits.write_stall);
+    /// Answers with what is left to do when a handler took the connection over.
+    async fn run(self, stream: Transport, tls: Option<TlsAcceptor>) -> Option<Rest> {
         let Some(tls) = tls else {
             return self.serve(stream, false).await;
         };
         let Some(turn) = self.slot.admission().handshake() else {
             self.shared.count("tls-handshakes");
-            return;
+            return None;
         };
-        match tokio::time::timeout(limits.tls_handshake, tls.accept(stream)).await {
+        match tokio::time::timeout(self.shared.limits.tls_handshake, tls.accept(stream)).await {
             Ok(Ok(stream)) => {
                 drop(turn);
-                self.serve(stream, true).await;
+                return self.serve(Transport::Tls(Box::new(stream)), true).await;
             }
             Ok(Err(_)) => self.shared.count("tls"),
             Err(_) => self.shared.count("tls-timeout"),
         }
+        None
     }
 
-    async fn serve(mut self, stream: impl AsyncRead + AsyncWrite + Unpin, encrypted: bool) {
+    async fn serve(mut self, stream: Transport, encrypted: bool) -> Option<Rest> {
         let peer = Peer {
             address: self.slot.address(),
             port: self.port,
             encrypted,
         };
         let limits = self.shared.limits.clone();
+        let takeover = Takeover::default();
+        let offered = takeover.clone();
         let routes = TowerToHyperService::new(self.router);
-        let answer = hyper::service::service_fn(|mut request: Request<Incoming>| {
+        let answer = hyper::service::service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(peer);
+            request.extensions_mut().insert(offered.clone());
             let fits = fits(&request, limits.body);
             let answered = fits.then(|| routes.call(request));
             async move {
@@ -278,23 +302,37 @@ impl Connection {
                 Ok::<_, std::convert::Infallible>(response)
             }
         });
-        let connection = http1::Builder::new()
+        let stream = Stalled::new(stream, limits.write_stall);
+        let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.head_time)
             .max_buf_size(limits.head)
             .max_headers(limits.headers)
             .serve_connection(TokioIo::new(stream), answer);
-        let mut connection = std::pin::pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = stopped(&mut self.stop) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        let mut is_stopping = false;
+        let ended = loop {
+            tokio::select! {
+                ended = &mut connection => break ended,
+                then = takeover.wanted() => {
+                    let parts = connection.into_parts();
+                    // A client that asks without having taken the answer before: what hyper still holds of that is lost.
+                    let Some(stream) = parts.io.into_inner().idle() else {
+                        self.shared.count("broken");
+                        return None;
+                    };
+                    let (slot, stop) = (self.slot, self.stop);
+                    return Some(then(Taken { stream, early: parts.read_buf, slot, stop }));
+                }
+                () = stopped(&mut self.stop), if !is_stopping => {
+                    is_stopping = true;
+                    std::pin::Pin::new(&mut connection).graceful_shutdown();
+                }
             }
         };
         if let Err(error) = ended {
             self.shared.count(reason(&error));
         }
+        None
     }
 }
 

@@ -32,6 +32,11 @@ impl<S> Stalled<S> {
         }
     }
 
+    /// The stream, unless a write waits: what it was to write would be lost.
+    pub(super) fn idle(self) -> Option<S> {
+        (!self.waiting).then_some(self.stream)
+    }
+
     fn watch<T>(&mut self, context: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if poll.is_ready() {
             self.waiting = false;

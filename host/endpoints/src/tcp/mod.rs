@@ -10,4 +10,6 @@ pub(crate) use crew::{Crews, Feed, Hand, Membership, Over};
 pub(crate) use follower::{Broadcast, Follower, Tally};
 pub(crate) use outgoing::Outgoing;
 pub(crate) use pace::Pace;
+#[cfg(test)]
+pub(crate) use stream::Duplex;
 pub(crate) use stream::{Io, Stream};

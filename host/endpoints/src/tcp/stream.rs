@@ -14,15 +14,30 @@ use tokio::{
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
 };
-use tokio_rustls::server::TlsStream;
 
 use super::Outgoing;
+use crate::http::Transport;
 
 /// Plain or encrypted.
 pub(crate) enum Stream {
     /// The half that writes is lent to a crew while the connection plays.
     Tcp(OwnedReadHalf, Option<OwnedWriteHalf>),
-    Tls(Box<TlsStream<TcpStream>>),
+    /// TLS, and whatever else has no halves to lend.
+    Tls(Box<dyn Duplex>),
+}
+
+/// Both directions of a connection.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+impl From<Transport> for Stream {
+    fn from(transport: Transport) -> Stream {
+        match transport {
+            Transport::Tcp(socket) => Stream::plain(socket),
+            Transport::Unix(socket) => Stream::Tls(Box::new(socket)),
+            Transport::Tls(stream) => Stream::Tls(stream),
+        }
+    }
 }
 
 /// Read at once from a client that publishes: tens of RTP packets.
@@ -141,7 +156,7 @@ impl Stream {
             Stream::Tcp(_, Some(writer)) => outgoing.poll_write(cx, writer),
             Stream::Tcp(_, None) => Poll::Pending,
             Stream::Tls(stream) => {
-                let written = std::task::ready!(outgoing.poll_write(cx, &mut **stream));
+                let written = std::task::ready!(outgoing.poll_write(cx, stream));
                 self.poll_flush(cx)?;
                 Poll::Ready(written)
             }
