@@ -12,6 +12,7 @@ mod clock;
 pub mod codec;
 mod datagrams;
 pub mod fetch;
+pub mod flv;
 pub mod forward;
 mod guard;
 pub mod hooks;

@@ -21,8 +21,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 pub const MAX_MESSAGE: u64 = 64 << 10;
 /// Bytes of a control frame's payload (section 5.5).
 const MAX_CONTROL: usize = 125;
-/// Bytes in front of a payload, mask excluded.
-const MAX_HEADER: usize = 10;
+/// Bytes in front of a server's payload, at most.
+pub const MAX_HEADER: usize = 10;
 
 const CONTINUATION: u8 = 0x0;
 const TEXT: u8 = 0x1;
