@@ -34,7 +34,7 @@ const CALLS: &[&str] = &[
 fn call(name: &str, argument: u8) -> Bytes {
     let (transaction, arguments) = match name {
         "connect" => (1.0, vec![object([("app", "live?user=u".into())])]),
-        "pause" => (2.0, vec![Value::Null, Value::Boolean(argument % 2 == 0)]),
+        "pause" => (2.0, vec![Value::Null, Value::Boolean(argument.is_multiple_of(2))]),
         _ => (
             f64::from(argument),
             vec![Value::Null, format!("key{argument}").as_str().into()],
