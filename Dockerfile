@@ -6,10 +6,10 @@ RUN make build
 
 FROM debian:12-slim
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates \
+    && apt-get install -y --no-install-recommends ca-certificates libavcodec59 libavutil57 libswresample4 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --home-dir /var/lib/wasmtx --create-home wasmtx
-COPY --from=build /src/target/release/wasmtx /usr/local/bin/wasmtx
+COPY --from=build /src/target/release/wasmtx /src/target/release/wasmtx-codec /usr/local/bin/
 COPY mediamtx.yml /etc/wasmtx/mediamtx.yml
 USER wasmtx
 # State and relative paths of the configuration live here.

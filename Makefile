@@ -9,6 +9,9 @@ endif
 GUESTS := cd plugins && cargo
 GUEST_TARGET := --target-dir ../target/guests
 
+# The server, and what re-encodes sound for it. Without FFmpeg: cargo build --release --package wasmtx --no-default-features
+BUILD := cargo build --release --package wasmtx --package wasmtx-codec
+
 # The programs that end-to-end tests start, with the features that the tests ask of shared dependencies: nothing is compiled for each of the two.
 BUILD_TESTS := cargo build --workspace --bins --tests
 
@@ -19,10 +22,11 @@ help: ## this list
 	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
 
 run: plugins ## build and serve with mediamtx.yml
-	cargo run --release --package wasmtx -- mediamtx.yml
+	$(BUILD)
+	target/release/wasmtx mediamtx.yml
 
-build: plugins ## target/release/wasmtx
-	cargo build --release --package wasmtx
+build: plugins ## target/release/wasmtx, and wasmtx-codec beside it
+	$(BUILD)
 
 test: plugins ## everything that .ci/run trusts, real players included
 	@scripts/setup test
@@ -57,7 +61,7 @@ fuzz: ## one target for a minute: make fuzz T=rtsp
 
 example: plugins ## serve with an example: make example E=custom-auth
 	$(if $(wildcard examples/$(E)/mediamtx.yml),,$(error say which with E=…, one of: $(notdir $(wildcard examples/*))))
-	cargo build --release --package wasmtx
+	$(BUILD)
 	$(if $(wildcard examples/$(E)/plugin.yml),target/release/wasmtx plugin build examples/$(E) --output target/plugins/$(E).wasm)
 	target/release/wasmtx examples/$(E)/mediamtx.yml
 

@@ -9,6 +9,7 @@
 //! parsed and printed parses to the same, no split of the input changes the result, bounds hold, machines keep their
 //! promises.
 
+mod codec;
 mod flv;
 mod media;
 mod mp4;
@@ -162,6 +163,14 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "containers",
         run: media::containers,
+    },
+    Target {
+        name: "codec_wire",
+        run: codec::wire,
+    },
+    Target {
+        name: "codec_clock",
+        run: codec::clock,
     },
     Target {
         name: "flv",

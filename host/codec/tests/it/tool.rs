@@ -80,7 +80,8 @@ pub(crate) fn packets_of_ogg(mut ogg: &[u8]) -> Vec<Bytes> {
             let (segment, rest) = body.split_at((*length).into());
             packet.extend_from_slice(segment);
             body = rest;
-            if *length < 255 {
+            // FFmpeg ends FLAC with a packet of nothing.
+            if *length < 255 && !packet.is_empty() {
                 packets.push(Bytes::from(std::mem::take(&mut packet)));
             }
         }
