@@ -4,6 +4,7 @@
 //! and writes chunks, `rml_amf0` writes values. The bodies of audio and video messages are FLV tags and pass through
 //! here unread.
 
+mod acknowledgements;
 pub mod amf0;
 mod capabilities;
 pub mod chunk;

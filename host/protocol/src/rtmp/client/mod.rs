@@ -7,6 +7,7 @@
 //! ```
 
 mod adobe;
+mod event;
 mod url;
 
 use std::collections::VecDeque;
@@ -14,13 +15,14 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 
+pub use event::{Config, Event, Goal, Output, Reason};
 pub use url::Url;
 
+use super::acknowledgements::Acknowledgements;
 use super::amf0::{self, Value};
 use super::chunk::{CHUNK_SIZE, Reader, Writer};
 use super::command::{Command, SET_DATA_FRAME, read_data};
 use super::message::{Aggregate, Kind, Message, UserControl, control_number};
-use super::server::Acknowledgements;
 use super::{Capabilities, Error, Handshake};
 
 /// From the beginning until media may flow.
@@ -41,92 +43,6 @@ mod transaction {
     pub(super) const CREATE: f64 = 4.0;
     pub(super) const STREAM: f64 = 5.0;
     pub(super) const END: f64 = 6.0;
-}
-
-/// What a client has to know.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// What is played or published.
-    pub url: Url,
-    /// What we say that we are: `flashVer`. Servers look into it; `FMLE/3.0 (compatible; …)` is a publisher to all.
-    pub flash_version: String,
-    /// What we can do beyond classic RTMP; the empty ones say nothing.
-    pub capabilities: Capabilities,
-    /// A player ends when nothing comes for this long.
-    pub read_timeout: Duration,
-    /// What [`Reason::Challenged`] of the connection before this one gave; empty at first.
-    pub proof: String,
-    /// Fresh random bytes, for the answer to a challenge.
-    pub seed: [u8; 8],
-}
-
-/// What the client is there for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Goal {
-    /// Media comes.
-    Play,
-    /// Media is sent, by [`Client::send`].
-    Publish,
-}
-
-/// What [`Client::poll`] yields.
-#[derive(Debug)]
-pub enum Output {
-    /// Write these bytes.
-    Send(Bytes),
-    /// Something happened.
-    Event(Event),
-    /// It is over: flush and close.
-    Close(Reason),
-    /// Nothing to do before this instant, unless bytes arrive.
-    WaitUntil(Instant),
-}
-
-/// Something happened.
-#[derive(Debug)]
-pub enum Event {
-    /// Media comes from now on.
-    Playing,
-    /// Media may be sent from now on.
-    Publishing,
-    /// Audio or video; the payload is the body of an FLV tag, unread.
-    Media(Message),
-    /// `onMetaData` and the like.
-    Data {
-        /// When, as in [`Message::timestamp`].
-        timestamp: u32,
-        /// What it is.
-        name: String,
-        /// What it says.
-        values: Vec<Value>,
-    },
-}
-
-/// Why it is over.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Reason {
-    /// The server said no; its words, or its code where it has none.
-    #[error("refused: {0}")]
-    Refused(String),
-    /// The server wants to know who we are, and the URL has a login: connect again with this as [`Config::proof`].
-    #[error("credentials asked for")]
-    Challenged(String),
-    /// The server ended the stream; its words.
-    #[error("ended by the server: {0}")]
-    Ended(String),
-    /// The server broke the grammar or a bound of it.
-    #[error("malformed message: {0}")]
-    Malformed(#[from] Error),
-    /// Media could not flow in time.
-    #[error("not started within {START_TIMEOUT:?}")]
-    Timeout,
-    /// Nothing came for [`Config::read_timeout`].
-    #[error("no media received")]
-    NoMedia,
-    /// [`Client::close`] was called.
-    #[error("closed")]
-    Asked,
 }
 
 /// The client half of one connection.

@@ -14,7 +14,8 @@
 use bytes::{BufMut, BytesMut};
 
 use super::event::Connect;
-use super::{CHUNK_SIZE, Connection, Event, LIMIT_DYNAMIC, Output, Question, State, WINDOW};
+use super::{CHUNK_SIZE, Connection, Event, LIMIT_DYNAMIC, Output, Question, State};
+use crate::rtmp::acknowledgements::WINDOW;
 use crate::rtmp::amf0::{self, Value, object};
 use crate::rtmp::chunk::MEDIA_STREAM;
 use crate::rtmp::message::{Kind, UserControl};

@@ -17,6 +17,7 @@ use bytes::{Bytes, BytesMut};
 pub use event::{Ask, Event, Output, Reason, Rejection};
 
 use self::event::Connect;
+use super::acknowledgements::Acknowledgements;
 use super::chunk::{CHUNK_SIZE, Reader, Writer};
 use super::command::{Command, read_data};
 use super::message::{Aggregate, Kind, Message, UserControl, control_number};
@@ -35,8 +36,6 @@ pub const INPUT_LIMIT: usize = 16 << 10;
 /// is closed between its `closeStream` and its `deleteStream`.
 pub const LINGER: Duration = Duration::from_secs(2);
 
-/// What each side lets the other send before it wants an acknowledgement.
-const WINDOW: u32 = 2_500_000;
 /// Of Set Peer Bandwidth: the limit is a wish.
 const LIMIT_DYNAMIC: u8 = 2;
 
@@ -97,38 +96,6 @@ pub enum State {
 enum Question {
     Publish,
     Play,
-}
-
-/// When the peer is told how much came (RTMP 1.0 section 5.4.3).
-#[derive(Clone, Debug)]
-pub(crate) struct Acknowledgements {
-    window: u64,
-    told: u64,
-}
-
-impl Default for Acknowledgements {
-    fn default() -> Acknowledgements {
-        Acknowledgements {
-            window: WINDOW.into(),
-            told: 0,
-        }
-    }
-}
-
-impl Acknowledgements {
-    /// The peer names its window.
-    pub(crate) fn resize(&mut self, window: u32) {
-        self.window = u64::from(window).max(1);
-    }
-
-    /// The number to tell when a window is full: the total, which wraps.
-    pub(crate) fn due(&mut self, consumed: u64) -> Option<u32> {
-        if consumed.saturating_sub(self.told) < self.window {
-            return None;
-        }
-        self.told = consumed;
-        Some(u32::try_from(consumed & u64::from(u32::MAX)).unwrap_or_default())
-    }
 }
 
 impl Connection {

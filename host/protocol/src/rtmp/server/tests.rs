@@ -374,7 +374,7 @@ fn every_window_of_bytes_is_acknowledged_with_the_total() {
             totals.push(control_number(&message.payload).unwrap());
         }
     }
-    assert_eq!(u64::from(totals[1]), peer.machine.acknowledgements.told);
+    assert!(u64::from(totals[1]) <= peer.machine.reader.consumed());
     assert!(totals[0] >= 1000 && totals[1] - totals[0] >= 1000);
 }
 
