@@ -2,14 +2,13 @@
 //! the same bytes that none of them can do without.
 //!
 //! Prints rows `| figure | measured | reference | hold | aim |`.
-#![allow(clippy::disallowed_methods, reason = "a bench looks at the clock")]
 
-use std::{
-    hint::black_box,
-    time::{Duration, Instant},
-};
+mod measure;
+
+use std::hint::black_box;
 
 use bytes::{Bytes, BytesMut};
+use measure::{median, row};
 use wasmtx_media::{Codec, Flags, Frame, Kind, Track, TrackId, codec::h264::Parameters, nal};
 use wasmtx_protocol::{
     rtp::{
@@ -23,9 +22,6 @@ use wasmtx_protocol::{
 
 /// A frame of a 4 Mb/s stream at 50 frames per second: 8 packets.
 const FRAME: usize = 10_000;
-/// Measured this often; the middle one counts.
-const ROUNDS: usize = 9;
-const ROUND: Duration = Duration::from_millis(100);
 
 fn main() {
     let parameters = Parameters {
@@ -95,28 +91,4 @@ fn main() {
             black_box(&item);
         }
     });
-}
-
-fn row(figure: &str, copy: f64, call: impl FnMut()) {
-    println!(
-        "| {figure} | {:.0} ns | {copy:.0} ns (one copy) | – | – |",
-        median(call)
-    );
-}
-
-/// Nanoseconds of one call.
-fn median(mut call: impl FnMut()) -> f64 {
-    let mut rounds: Vec<f64> = (0..ROUNDS)
-        .map(|_| {
-            let begin = Instant::now();
-            let mut calls = 0;
-            while begin.elapsed() < ROUND {
-                call();
-                calls += 1;
-            }
-            begin.elapsed().as_nanos() as f64 / f64::from(calls)
-        })
-        .collect();
-    rounds.sort_by(f64::total_cmp);
-    rounds[ROUNDS / 2]
 }
