@@ -4,6 +4,7 @@ use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use wasmtx_endpoints::{
+    forward::Destinations,
     hooks::Pair,
     keeper::{PathPlan, Plans},
 };
@@ -13,7 +14,7 @@ use wasmtx_sandbox::{AuthChain, Chains, Registry};
 use crate::{
     access::{Answer, PluginAuth},
     config::Config,
-    wiring::{self, PathChains, PathPlans},
+    wiring::{self, PathChains, PathDestinations, PathPlans},
 };
 
 /// A configuration with everything that was made of it, checked as a whole.
@@ -24,6 +25,7 @@ pub(crate) struct Force {
     pub(crate) on_connect: Pair,
     chains: PathChains,
     plans: PathPlans,
+    destinations: PathDestinations,
 }
 
 impl Force {
@@ -38,6 +40,7 @@ impl Force {
             wiring::chains(&config, plugins, known).map_err(|problems| anyhow::anyhow!(problems.join("\n")))?;
         let rules = wiring::rules(&config, &chains)?;
         let plans = wiring::plans(&config)?;
+        let destinations = wiring::destinations(&config)?;
         let on_connect = wiring::on_connect(&config.global)?;
         Ok(Force {
             config: Arc::new(config),
@@ -45,6 +48,7 @@ impl Force {
             on_connect,
             chains,
             plans,
+            destinations,
         })
     }
 
@@ -104,6 +108,16 @@ impl InForce {
         let force = self.0.load();
         let (entry, _) = force.config.paths.find(path.as_str())?;
         force.chains.get(&entry.name).cloned()
+    }
+
+    /// Where a path's stream is sent on to.
+    pub(crate) fn destinations(&self, path: &Path) -> Destinations {
+        self.0
+            .load()
+            .destinations
+            .get(&*path.rule())
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Whether a path's list has that plugin.

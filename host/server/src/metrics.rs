@@ -4,6 +4,7 @@
 mod class;
 mod clients;
 mod conversions;
+mod forward;
 mod ours;
 mod process;
 mod text;
@@ -17,7 +18,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use wasmtx_endpoints::{http::Refused, rtsp::State};
+use wasmtx_endpoints::{forward::State as Sending, http::Refused, rtsp::State};
 use wasmtx_hub::{Action, Path};
 
 use crate::{
@@ -70,6 +71,7 @@ fn write(view: &View, counters: &Counters, query: &Parameters) -> String {
     if let Some(path) = filter.wants("paths", "path") {
         paths(&mut text, &view.hub.paths(), path);
     }
+    forward::write(&mut text, view, &filter);
     clients::write(&mut text, view, &filter);
     if filter.is_empty() {
         ours::write(&mut text, view, counters);
@@ -121,6 +123,15 @@ pub(crate) fn state_word(state: State) -> &'static str {
         State::Idle => "idle",
         State::Read => "read",
         State::Publish => "publish",
+    }
+}
+
+/// What happens with a destination, as API and metrics call it.
+pub(crate) fn forward_state(state: Sending) -> &'static str {
+    match state {
+        Sending::Idle => "idle",
+        Sending::Forwarding => "forwarding",
+        Sending::Error => "error",
     }
 }
 

@@ -4,6 +4,8 @@
 
 use std::borrow::Cow;
 
+use wasmtx_endpoints::forward::Destination;
+
 /// What stands in place of a secret.
 const MARK: &str = "<redacted>";
 
@@ -49,6 +51,14 @@ pub fn url(url: &str) -> Cow<'_, str> {
         shown.extend(["?", &hidden]);
     }
     Cow::Owned(shown)
+}
+
+/// A URL that streams are sent to, as [`url`] and, for RTMP, without what names the stream there: who knows that may publish.
+pub fn destination(url: &str) -> Cow<'_, str> {
+    match Destination::new(url, None) {
+        Ok(destination) => Cow::Owned(destination.shown()),
+        Err(_) => self::url(url),
+    }
 }
 
 fn is_secret(pair: &str) -> bool {
@@ -108,6 +118,23 @@ mod tests {
             ("token=&token", "token=&token"),
         ] {
             assert_eq!(query(given), expected, "{given}");
+        }
+    }
+
+    #[test]
+    fn a_destination_loses_what_lets_one_publish_there() {
+        for (given, expected) in [
+            (
+                "rtmp://me:pass@host/live/key?x=1",
+                "rtmp://<redacted>@host/live/<redacted>",
+            ),
+            (
+                "srt://host:1?passphrase=longenough1",
+                "srt://host:1?passphrase=<redacted>",
+            ),
+            ("", ""),
+        ] {
+            assert_eq!(destination(given), expected, "{given}");
         }
     }
 

@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use wasmtx_endpoints::{
+    forward,
     hooks::{self, OnConnect, Runner},
     keeper::Keeper,
     rtmp, rtsp,
@@ -42,6 +43,8 @@ pub struct Server {
     sinks: sandbox::Attendance,
     rtsp: Option<rtsp::Server>,
     sessions: rtsp::Registry,
+    rtmp: Option<rtmp::Server>,
+    rtmp_conns: rtmp::Registry,
     gate: Arc<Gate>,
     on_connect: OnConnect,
     window: Open,
@@ -70,6 +73,7 @@ impl Server {
         let (hub, births) = Hub::new();
         let sessions = rtsp::Registry::default();
         let rtmp_conns = rtmp::Registry::default();
+        let forwards = forward::Registry::default();
         let late = Late::default();
         let mut services = wiring::services();
         services.events = hub.events().clone();
@@ -107,6 +111,8 @@ impl Server {
         let runner = Runner::new(commands);
         let on_connect = OnConnect::new(runner.clone(), on_connect);
         let (rtsp, mut listeners) = start_rtsp(&config, &hub, &gate, &sessions, &on_connect)?;
+        let (rtmp, rtmp_listeners) = start_rtmp(&config, &hub, &gate, &rtmp_conns, &on_connect)?;
+        listeners.extend(rtmp_listeners);
         listeners.extend(window.listeners());
         let rtsp_port = rtsp
             .as_ref()
@@ -127,6 +133,7 @@ impl Server {
             hub: hub.clone(),
             rtsp: sessions.clone(),
             rtmp: rtmp_conns.clone(),
+            forwards: forwards.clone(),
             config: Arc::new(move || current.config()),
             listeners: listeners.clone(),
             plugins: plugins.clone(),
@@ -148,6 +155,8 @@ impl Server {
             sinks,
             rtsp,
             sessions,
+            rtmp,
+            rtmp_conns,
             gate,
             on_connect,
             window,
@@ -189,6 +198,7 @@ impl Server {
         self.keeper.reload();
         self.sinks.reload();
         self.sessions.rules_changed();
+        self.rtmp_conns.rules_changed();
         if let Some(watch) = &self.watch {
             // Plugins that are new may lie where nothing was watched so far.
             watch.refresh();
@@ -226,6 +236,11 @@ impl Server {
         &self.sessions
     }
 
+    /// The RTMP connections.
+    pub fn rtmp_conns(&self) -> &rtmp::Registry {
+        &self.rtmp_conns
+    }
+
     /// Stops accepting, tells everybody, and waits for the last one, for a few seconds at most.
     pub async fn stop(self) {
         self.hub.shut_down();
@@ -234,8 +249,13 @@ impl Server {
                 rtsp.stop().await;
             }
         };
+        let rtmp = async {
+            if let Some(rtmp) = self.rtmp {
+                rtmp.stop().await;
+            }
+        };
         let streams = async {
-            tokio::join!(rtsp, self.keeper.close(GOODBYE));
+            tokio::join!(rtsp, rtmp, self.keeper.close(GOODBYE));
             // Now everything has happened; who follows it over the API is told the end.
             self.listening.close().await;
         };
@@ -319,6 +339,37 @@ fn start_rtsp(
             address: address.to_string(),
         })
         .collect();
+    Ok((Some(server), listeners))
+}
+
+fn start_rtmp(
+    config: &Config,
+    hub: &Hub,
+    gate: &Arc<Gate>,
+    conns: &rtmp::Registry,
+    on_connect: &OnConnect,
+) -> anyhow::Result<(Option<rtmp::Server>, Vec<Listener>)> {
+    let global = &config.global;
+    if !global.rtmp {
+        return Ok((None, Vec::new()));
+    }
+    let encrypts = global.serves_rtmp(true);
+    let identity = encrypts
+        .then(|| wiring::identity_of(&global.rtmp_server_key, &global.rtmp_server_cert))
+        .transpose()?;
+    let settings = wiring::rtmp(global, identity.as_ref(), on_connect)?;
+    let server = rtmp::Server::start(settings, hub.clone(), gate.clone(), conns.clone())?;
+    let bound = [
+        ("rtmpAddress", server.address),
+        ("rtmpsAddress", server.encrypted_address),
+    ];
+    let listeners = bound.into_iter().filter_map(|(key, address)| {
+        Some(Listener {
+            key,
+            address: address?.to_string(),
+        })
+    });
+    let listeners = listeners.collect();
     Ok((Some(server), listeners))
 }
 

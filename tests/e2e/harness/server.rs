@@ -32,7 +32,7 @@ const LOG: &str = "log";
 
 /// What holds for every test: nothing but loopback, ports that the system chooses, everything switched on. As environment
 /// variables, so that a test's file says only what the test is about.
-const COMMON: [(&str, &str); 12] = [
+const COMMON: [(&str, &str); 17] = [
     ("MTX_LOGLEVEL", "debug"),
     ("MTX_API", "yes"),
     ("MTX_APIADDRESS", "127.0.0.1:0"),
@@ -43,6 +43,11 @@ const COMMON: [(&str, &str); 12] = [
     ("MTX_RTSPSADDRESS", "127.0.0.1:0"),
     ("MTX_RTPADDRESS", "127.0.0.1:0"),
     ("MTX_RTCPADDRESS", "127.0.0.1:0"),
+    ("MTX_RTMPENCRYPTION", "optional"),
+    ("MTX_RTMPADDRESS", "127.0.0.1:0"),
+    ("MTX_RTMPSADDRESS", "127.0.0.1:0"),
+    ("MTX_RTMPSERVERKEY", "server.key"),
+    ("MTX_RTMPSERVERCERT", "server.crt"),
     ("MTX_RTSPSERVERKEY", "server.key"),
     ("MTX_RTSPSERVERCERT", "server.crt"),
 ];

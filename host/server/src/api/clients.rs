@@ -55,7 +55,7 @@ impl Kind {
     }
 }
 
-fn parse_id(text: &str) -> Result<Uuid, Error> {
+pub(super) fn parse_id(text: &str) -> Result<Uuid, Error> {
     text.parse().map_err(|_| Error(StatusCode::BAD_REQUEST, "invalid id"))
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod answer;
 mod clients;
 pub(crate) mod door;
 mod events;
+mod forward;
 pub(crate) mod paths;
 mod plugins;
 mod rtmp;
@@ -21,7 +22,7 @@ use axum::{
     routing::{get, post},
 };
 use serde::Serialize;
-use wasmtx_endpoints::{rtmp as rtmp_conns, rtsp as rtsp_sessions};
+use wasmtx_endpoints::{forward as forwards, rtmp as rtmp_conns, rtsp as rtsp_sessions};
 use wasmtx_hub::{Action, Gate, Hub};
 use wasmtx_media::WallClock;
 use wasmtx_sandbox::Registry;
@@ -44,6 +45,8 @@ pub struct View {
     pub rtsp: rtsp_sessions::Registry,
     /// The connections of the RTMP servers.
     pub rtmp: rtmp_conns::Registry,
+    /// Where streams are sent on to.
+    pub forwards: forwards::Registry,
     /// The configuration in force.
     pub config: Current,
     /// The bound addresses.
@@ -80,6 +83,8 @@ pub fn router(view: Arc<View>, gate: Arc<dyn Gate>) -> Router {
         .route("/config/paths/list", get(settings::paths))
         .route("/config/paths/get/{*name}", get(settings::path))
         .route("/paths/list", get(paths::list))
+        .route("/paths/forward/list", get(forward::list))
+        .route("/paths/forward/get", get(forward::one))
         .route("/paths/get/{*name}", get(paths::one))
         .route("/plugins/list", get(plugins::list))
         .route("/plugins/get/{name}", get(plugins::one))

@@ -9,6 +9,7 @@ use tokio::{
 };
 use uuid::Uuid;
 use wasmtx_endpoints::{
+    forward,
     hooks::OnConnect,
     http::{self, Server},
     rtmp, rtsp,
@@ -89,6 +90,7 @@ impl Window {
             hub: hub.clone(),
             rtsp: sessions,
             rtmp: rtmp::Registry::default(),
+            forwards: forward::Registry::default(),
             config: Arc::new(move || config.clone()),
             listeners: vec![Listener {
                 key: "rtspAddress",

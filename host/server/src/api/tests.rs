@@ -393,3 +393,23 @@ async fn rtmp_connections_are_listed_while_their_server_is_on() {
         );
     }
 }
+
+#[tokio::test]
+async fn destinations_are_listed_by_the_name_of_their_path() {
+    let window = Window::open("").await;
+    let _publisher = window.publish("a/b", vec![Codec::Vp8]);
+    let list = window.get("/v3/paths/forward/list?path=a/b").await.json();
+    assert_eq!(list, json!({ "itemCount": 0, "pageCount": 0, "items": [] }));
+    let nobody = Uuid::nil();
+    for (route, expected) in [
+        ("list".to_owned(), (400, "path is missing")),
+        ("list?path=c".to_owned(), (404, "path not found")),
+        ("list?path=..".to_owned(), (404, "path not found")),
+        ("get?path=a/b".to_owned(), (400, "invalid id")),
+        (format!("get?path=c&id={nobody}"), (404, "path not found")),
+        (format!("get?path=a/b&id={nobody}"), (404, "destination not found")),
+    ] {
+        let (status, words) = error(&window.get(&format!("/v3/paths/forward/{route}")).await);
+        assert_eq!((status, words.as_str()), expected, "{route}");
+    }
+}

@@ -27,11 +27,6 @@ struct Feature {
 
 const GLOBAL: &[Feature] = &[
     Feature {
-        switch: Some("rtmp"),
-        keys: &["rtmp*"],
-        protocol: Some("RTMP"),
-    },
-    Feature {
         switch: Some("hls"),
         keys: &["hls*"],
         protocol: Some("HLS"),
@@ -90,7 +85,6 @@ const PATH: &[Feature] = &[
         protocol: None,
     },
     loose(&[
-        "forward",
         "srtReadPassphrase",
         "srtPublishPassphrase",
         "rtspDemuxMpegts",
@@ -225,6 +219,11 @@ fn idle_path(written: &[&str], conf: &PathConf, default: &PathConf) -> Vec<Strin
         .collect();
     if written.contains(&"source") && !SOURCES.contains(&conf.source.kind()) {
         names.push(format!("source ({})", conf.source.kind()));
+    }
+    for forward in conf.forward.iter().filter(|forward| !forward.dest.is_built()) {
+        if written.contains(&"forward") {
+            names.push(format!("forward ({})", forward.dest.scheme()));
+        }
     }
     if written.contains(&"plugins")
         && conf

@@ -136,8 +136,14 @@ fn restore(new: &mut Node, old: Option<&Node>) {
             let before = old.map(Node::items).unwrap_or_default();
             for (i, item) in items.iter_mut().enumerate() {
                 let user = name(item);
-                let same = before.iter().find(|old| user.is_some() && name(old) == user);
-                restore(item, same.or_else(|| before.get(i).filter(|_| user.is_none())));
+                let is_same = |old: &&Node| match &user {
+                    Some(_) => name(old) == user || shows(item, old),
+                    None => false,
+                };
+                // Two that are shown alike are told apart by their places.
+                let here = before.get(i).filter(|old| user.is_none() || is_same(old));
+                let same = here.or_else(|| before.iter().find(is_same));
+                restore(item, same);
             }
         }
     }
@@ -146,8 +152,16 @@ fn restore(new: &mut Node, old: Option<&Node>) {
 /// Whether this is what was shown in place of the old text: nothing of it, or a URL without its secrets.
 fn is_masked(shown: &str, old: &Node) -> bool {
     match &old.content {
-        Content::Scalar(text, _) => shown == REDACTED || shown == redact::url(text),
+        Content::Scalar(text, _) => [REDACTED, &redact::url(text), &redact::destination(text)].contains(&shown),
         Content::Map(_) | Content::List(_) => shown == REDACTED,
+    }
+}
+
+/// Whether an item of a list is known by what was shown in place of the old one's URL.
+fn shows(item: &Node, old: &Node) -> bool {
+    match (name(item), old.get("dest")) {
+        (Some(shown), Some(dest)) => is_masked(&shown, dest),
+        _ => false,
     }
 }
 

@@ -10,6 +10,7 @@ mod deprecated;
 mod edit;
 mod env;
 mod error;
+mod forward;
 mod global;
 mod grant;
 mod limits;
@@ -33,6 +34,7 @@ mod yaml;
 
 pub use edit::Edit;
 pub use error::{Origin, Problem, Problems};
+pub use forward::{Dest, Forward};
 pub use global::{
     AuthFallback, AuthMethod, AuthStep, DEFAULT_WRITE_QUEUE, DigestAlgorithm, Encryption, Global, HlsSessions,
     HlsVariant, IceServer, LogDestination, LogLevel, RtspAuthMethod, RtspTransport,
@@ -40,8 +42,8 @@ pub use global::{
 pub use limits::Limits;
 pub use load::{environment, load};
 pub use path::{
-    Forward, MoqTransport, OfflineCodec, OfflineTrack, PathConf, RangeType, ReaderStart, RecordFormat, Source,
-    SourceKind, SourceTransport,
+    MoqTransport, OfflineCodec, OfflineTrack, PathConf, RangeType, ReaderStart, RecordFormat, Source, SourceKind,
+    SourceTransport,
 };
 pub use paths::{Matcher, PathEntry, Paths};
 pub use secret::{Credential, Fingerprint, Password, REDACTED, Secret};

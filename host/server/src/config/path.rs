@@ -1,6 +1,7 @@
 //! The keys of a path, one line each: the same below `pathDefaults` and below each entry of `paths`.
 
 use super::{
+    forward::Forward,
     global::{AuthFallback, AuthStep, seconds},
     node::Node,
     plugin::Chain,
@@ -447,17 +448,5 @@ settings! {
         "channelCount" => channel_count: u32 = 0,
         /// µ-law instead of A-law, for G711.
         "muLaw" => mu_law: bool = false,
-    }
-}
-
-settings! {
-    /// A server that a stream is sent on to.
-    pub struct Forward {
-        /// Its URL.
-        "dest" => dest: String = String::new(),
-        /// The certificate it must have.
-        "destFingerprint" => dest_fingerprint: Fingerprint = Fingerprint::default(),
-        /// Token of a WHIP server.
-        "whipBearerToken" => whip_bearer_token: Secret = Secret::default(),
     }
 }

@@ -11,6 +11,7 @@ use argon2::{Argon2, PasswordVerifier, password_hash::phc::PasswordHash};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value as Json;
 use sha2::{Digest, Sha256};
+use std::fmt;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
@@ -190,6 +191,13 @@ impl Fingerprint {
     }
 }
 
+/// As it stands in the file: hex digits, or nothing.
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().flatten().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
 impl Value for Fingerprint {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         match text(node) {
@@ -209,11 +217,7 @@ impl Value for Fingerprint {
     }
 
     fn json(&self) -> Json {
-        Json::from(
-            self.0
-                .map(|hash| hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
-                .unwrap_or_default(),
-        )
+        Json::from(self.to_string())
     }
 }
 

@@ -38,6 +38,13 @@ async fn without_objects_every_series_has_one_row_of_zero() {
         Some("text/plain; version=0.0.4; charset=utf-8")
     );
     let expected = [
+        "# Forward destinations",
+        "forward_dests 0",
+        "forward_dests_outbound_bytes 0",
+        "",
+    ];
+    assert_eq!(lines(&window.scrape("?type=forward_dests").await), expected);
+    let expected = [
         "# RTSP connections",
         "rtsp_conns 0",
         "rtsp_conns_inbound_bytes 0",

@@ -5,12 +5,14 @@ mod limits;
 mod paths;
 mod plans;
 mod plugins;
+mod rtmp;
 mod rtsp;
 mod services;
 
 pub(crate) use control::{Late, Streams};
 pub(crate) use paths::{PathChains, chains, rules};
-pub(crate) use plans::{PathPlans, on_connect, plans};
+pub(crate) use plans::{PathDestinations, PathPlans, destinations, on_connect, plans};
 pub(crate) use plugins::{specs, uses};
+pub(crate) use rtmp::rtmp;
 pub(crate) use rtsp::{identity_of, rtsp};
 pub(crate) use services::services;

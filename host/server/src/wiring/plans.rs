@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use anyhow::Context;
 use wasmtx_endpoints::{
+    forward::{Destination, Destinations},
     hooks::{Hook, Pair},
     keeper::{Hooks, PathPlan, Timing},
     source::{Manner, Plan, Transport, Url},
@@ -35,6 +36,27 @@ pub(crate) fn on_connect(global: &Global) -> anyhow::Result<Pair> {
         during: hook("runOnConnect", &global.run_on_connect, global.run_on_connect_restart)?,
         after: hook("runOnDisconnect", &global.run_on_disconnect, false)?,
     })
+}
+
+/// Where the stream of every entry is sent on to, by the entry's key; entries that send it nowhere are left out.
+pub(crate) type PathDestinations = HashMap<String, Destinations>;
+
+/// Makes the destinations of every entry. Those of kinds that are not built were named at start-up.
+///
+/// # Errors
+/// The first URL that cannot be used, named by its key.
+pub(crate) fn destinations(config: &Config) -> anyhow::Result<PathDestinations> {
+    let mut all = PathDestinations::new();
+    for entry in config.paths.entries() {
+        let built = entry.conf.forward.iter().filter(|forward| forward.dest.is_built());
+        let made = built.map(|forward| Destination::new(forward.dest.as_str(), forward.dest_fingerprint.sha256()));
+        let made: Result<Vec<_>, _> = made.collect();
+        let made = made.with_context(|| format!("paths.{}.forward", entry.name))?;
+        if !made.is_empty() {
+            all.insert(entry.name.clone(), made.into());
+        }
+    }
+    Ok(all)
 }
 
 fn plan(global: &Global, conf: &PathConf) -> anyhow::Result<PathPlan> {

@@ -412,15 +412,21 @@ fn the_api_shows_values_as_mediamtx_does() {
 #[test]
 fn what_the_api_shows_can_be_sent_back_and_changes_nothing() {
     let config = accepted(
-        "hlsCDNSecret: s\nplugins: {a: {file: x, config: {key: k}}}\nauthInternalUsers: [{user: u, pass: p}, {user: v, pass: q}]\npathDefaults: {maxReaders: 2}\npaths: {a: {srtReadPassphrase: longenough1, source: 'rtsp://u:p@camera/1?token=t'}}\n",
+        "hlsCDNSecret: s\nplugins: {a: {file: x, config: {key: k}}}\nauthInternalUsers: [{user: u, pass: p}, {user: v, pass: q}]\npathDefaults: {maxReaders: 2}\npaths: {a: {srtReadPassphrase: longenough1, source: 'rtsp://u:p@camera/1?token=t', forward: [{dest: 'rtmp://h/live/one'}, {dest: 'rtmp://h/live/two', destFingerprint: '00000000000000000000000000000000000000000000000000000000000000ff'}, {dest: 'rtmp://i/live/three'}]}}\n",
     );
     let same = config.edit(Edit::Global, &config.global_json()).unwrap();
     assert!(same.global == config.global);
     let mut conf = config.paths.get("a").unwrap().json();
     conf.as_object_mut().unwrap().remove("name");
     assert_eq!(conf["source"], "rtsp://<redacted>@camera/1?token=<redacted>");
+    assert_eq!(conf["forward"][1]["dest"], "rtmp://h/live/<redacted>");
     let same = config.edit(Edit::ReplacePath("a"), &conf).unwrap();
     assert!(same.paths.get("a").unwrap().conf == config.paths.get("a").unwrap().conf);
+    conf["forward"].as_array_mut().unwrap().remove(1);
+    let one = config.edit(Edit::ReplacePath("a"), &conf).unwrap();
+    let left = &one.paths.get("a").unwrap().conf.forward;
+    let left: Vec<&str> = left.iter().map(|forward| forward.dest.as_str()).collect();
+    assert_eq!(left, ["rtmp://h/live/one", "rtmp://i/live/three"]);
 }
 
 #[test]

@@ -228,12 +228,15 @@ fn what_is_not_built_is_named_in_one_warning_when_it_would_do_something() {
             .collect::<Vec<_>>()
     };
     assert!(idle("").is_empty());
-    assert!(idle("rtmp: no\nrtmpAddress: :1\nrecord: no\nsrtAddress: :8890\nrunOnConnect:\n").is_empty());
+    assert!(
+        idle("rtmp: no\nrtmpAddress: :1\nsrt: no\nsrtAddress: :1\nrecord: no\nsrtAddress: :8890\nrunOnConnect:\n")
+            .is_empty()
+    );
     assert_eq!(
         idle(
-            "hls: yes\nrtmpAddress: :1\ndumpPackets: yes\nplugins: {a: {file: x.wasm, run: thread, grant: {kv: yes}}}\n"
+            "hls: yes\nsrtAddress: :1\ndumpPackets: yes\nplugins: {a: {file: x.wasm, run: thread, grant: {kv: yes}}}\n"
         ),
-        ["not built yet, so without effect: hls, rtmpAddress, dumpPackets, plugins.a.run"]
+        ["not built yet, so without effect: hls, srtAddress, dumpPackets, plugins.a.run"]
     );
     assert_eq!(
         idle("pathDefaults: {runOnRead: x}\npaths: {a: {record: yes}, b: {record: yes}, c: {source: 'srt://h:1'}}\n"),
@@ -241,14 +244,15 @@ fn what_is_not_built_is_named_in_one_warning_when_it_would_do_something() {
             "not built yet, so without effect: pathDefaults.runOnRead, paths.a.record (and in 1 more paths), paths.c.source (srt)"
         ]
     );
+    assert_eq!(
+        idle("paths: {a: {forward: [{dest: 'rtmp://h/a/k'}, {dest: 'srt://h:1'}, {dest: 'whip://h/x'}]}}\n"),
+        ["not built yet, so without effect: paths.a.forward (srt), paths.a.forward (whip)"]
+    );
 }
 
 #[test]
 fn protocols_that_are_on_by_default_and_not_served_are_listed_apart() {
-    assert_eq!(
-        accepted("").unserved,
-        ["RTMP", "HLS", "HTTP-FLV", "WebRTC", "SRT", "MoQ"]
-    );
+    assert_eq!(accepted("").unserved, ["HLS", "HTTP-FLV", "WebRTC", "SRT", "MoQ"]);
     assert_eq!(
         accepted("rtmp: no\nhls: no\nsrt: no\nmoq: no\nflv: no\n").unserved,
         ["WebRTC"]

@@ -537,6 +537,22 @@ fn rules_of_paths_are_placed_at_the_key_that_breaks_them() {
         ),
         ("{a: {forward: [{}]}}", "every entry needs `dest`"),
         (
+            "{a: {forward: [{dest: 'rmtp://h/live/secret'}]}}",
+            "paths.a.forward.0.dest: streams are not sent on by the scheme `rmtp`, did you mean `rtmp://…`?",
+        ),
+        (
+            "{a: {forward: [{dest: 'rtmp:///live/key'}]}}",
+            "paths.a.forward.0.dest: the URL has no host, or a character that no URL has",
+        ),
+        (
+            "{a: {forward: [{dest: h/live/key}]}}",
+            "expected a URL such as rtmp://host/app/key",
+        ),
+        (
+            "{a: {forward: [{dest: 'rtmps://h/a/k', destFingerprint: 12}]}}",
+            "paths.a.forward.0.destFingerprint: expected 64 hex digits",
+        ),
+        (
             "{a: {rpiCameraBrightness: 2}}",
             "paths.a.rpiCameraBrightness: it is from -1 to 1",
         ),
