@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod aac;
 mod access;
 mod api;
 mod auth_http;

@@ -145,7 +145,7 @@ fn a_plugin_that_passes_everything_gives_back_the_clip_frame_for_frame() {
         let what = format!("{codec:?}, fragments: {fragments}");
         let entries = match codec {
             // The parameter sets in band have gone into the header.
-            Codec::H264 | Codec::H265 | Codec::Both => &["stream_index", "pts_time", "dts_time"][..],
+            Codec::H264 | Codec::H265 | Codec::Both | Codec::Tone => &["stream_index", "pts_time", "dts_time"][..],
             _ => &["stream_index", "pts_time", "dts_time", "data_hash"],
         };
         let before = packets(&clip, entries);

@@ -35,7 +35,12 @@ pub(crate) enum Codec {
     L16,
     /// H264 and AAC.
     Both,
+    /// H264 and Opus, which is [a tone](TONE).
+    Tone,
 }
+
+/// Hertz of the tone of [`Codec::Tone`].
+pub(crate) const TONE: f64 = 1_000.0;
 
 /// Pictures per second of every clip.
 pub(crate) const RATE: usize = 25;
@@ -146,6 +151,27 @@ impl Codec {
                 ],
                 "mp4",
             ),
+            Codec::Tone => (
+                &[
+                    "-t",
+                    "60",
+                    "-c:v",
+                    "libx264",
+                    "-preset",
+                    "ultrafast",
+                    "-bf",
+                    "0",
+                    "-g",
+                    "25",
+                    "-b:v",
+                    "200k",
+                    "-c:a",
+                    "libopus",
+                    "-b:a",
+                    "96k",
+                ],
+                "mp4",
+            ),
         }
     }
 
@@ -161,13 +187,16 @@ impl Clip {
         let file = folder::shared(&format!("{codec:?}.{ending}"));
         // Pictures that all differ, and noise that never repeats.
         let pictures = format!("testsrc2=size=320x240:rate={RATE}");
-        let noise = "anoisesrc=sample_rate=48000:seed=7:amplitude=0.3";
+        let sound = match codec {
+            Codec::Tone => format!("sine=frequency={TONE}:sample_rate=48000"),
+            _ => "anoisesrc=sample_rate=48000:seed=7:amplitude=0.3".to_owned(),
+        };
         let mut line = vec!["-v", "error", "-y"];
         if codec.is_video() {
             line.extend(["-f", "lavfi", "-i", &pictures]);
         }
-        if !codec.is_video() || codec == Codec::Both {
-            line.extend(["-f", "lavfi", "-i", noise]);
+        if !codec.is_video() || matches!(codec, Codec::Both | Codec::Tone) {
+            line.extend(["-f", "lavfi", "-i", &sound]);
         }
         line.extend(["-flags", "+bitexact", "-threads", "1"]);
         line.extend(recipe);

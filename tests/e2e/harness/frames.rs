@@ -73,7 +73,7 @@ pub(super) fn parse(text: &str) -> Vec<Packet> {
 #[track_caller]
 pub(crate) fn hashes_of(file: &Path, codec: Codec) -> Vec<String> {
     let form = match codec {
-        Codec::H264 | Codec::Both => Form::H264,
+        Codec::H264 | Codec::Both | Codec::Tone => Form::H264,
         Codec::H265 => Form::H265,
         _ => Form::AsStored,
     };

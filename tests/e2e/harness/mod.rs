@@ -20,7 +20,7 @@ use std::{
 };
 
 pub(crate) use backend::{Asked, Backend, Reply};
-pub(crate) use clip::{Clip, Codec};
+pub(crate) use clip::{Clip, Codec, TONE};
 pub(crate) use folder::Folder;
 pub(crate) use frames::{assert_run, decoded_hashes, hash, hashes_of};
 pub(crate) use player::{Player, Transport};

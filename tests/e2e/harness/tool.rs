@@ -42,6 +42,12 @@ impl Tool {
         until(&self.name, || child.try_wait().expect("a child of ours"))
     }
 
+    /// Ends it here and now.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// A file in its folder.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.file(name)
@@ -55,8 +61,7 @@ impl Tool {
 
 impl Drop for Tool {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
         if thread::panicking() {
             eprintln!("--- {}\n{}", self.name, self.said());
         }

@@ -1,5 +1,6 @@
 //! From mediamtx.yml to the plain structs that the other rooms take.
 
+mod codecs;
 mod control;
 mod limits;
 mod paths;

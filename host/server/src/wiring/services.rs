@@ -13,11 +13,14 @@ use wasmtx_sandbox::services::{
     StorageGrant, Stored,
 };
 
+use super::codecs::codecs;
+
 /// The services of a server that need nothing but the machine.
 pub(crate) fn services() -> Services {
     let mut services = Services::default();
     services.http = Arc::new(Outbound);
     services.storage = Arc::new(Files(Directories::default()));
+    services.codecs = codecs();
     services
 }
 

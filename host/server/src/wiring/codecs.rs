@@ -1,0 +1,92 @@
+//! What re-encodes, made of the workers that `endpoints` has.
+
+use std::sync::Arc;
+
+use wasmtx_sandbox::services::Codecs;
+
+/// The codecs of this server, or the reason why it has none.
+pub(super) fn codecs() -> Arc<dyn Codecs> {
+    #[cfg(feature = "ffmpeg")]
+    return Arc::new(with::Sound::default());
+    #[cfg(not(feature = "ffmpeg"))]
+    return Arc::new(wasmtx_sandbox::services::NoCodecs(
+        "this wasmtx was built without FFmpeg (Cargo feature `ffmpeg`)",
+    ));
+}
+
+#[cfg(feature = "ffmpeg")]
+mod with {
+    use wasmtx_endpoints::codec::{self, Options, Wanted, Workers};
+    use wasmtx_media::{Frame, Track};
+    use wasmtx_sandbox::{
+        Target,
+        services::{Codecs, Converter, Form, Report},
+    };
+
+    /// Programs of their own, one for all streams.
+    pub(super) struct Sound(Workers);
+
+    impl Default for Sound {
+        fn default() -> Sound {
+            Sound(Workers::new(Options::default()))
+        }
+    }
+
+    impl Codecs for Sound {
+        fn ready(&self) -> Result<(), String> {
+            self.0.ready()
+        }
+
+        fn form(&self, source: &Track, target: &Target) -> Result<Form, String> {
+            let codec = match target.codec.as_str() {
+                "" => source.codec.name(),
+                named => named,
+            };
+            let wanted = Wanted {
+                codec: codec.to_owned(),
+                bitrate: target.bitrate,
+                channels: target.channels,
+                sample_rate: target.sample_rate,
+            };
+            let form = self.0.form(source, &wanted)?;
+            Ok(Form {
+                codec: form.codec,
+                clock_rate: form.clock_rate,
+                bitrate: form.bitrate,
+            })
+        }
+
+        fn open(&self, path: &str, source: &Track, form: &Form) -> Box<dyn Converter> {
+            let form = codec::Form {
+                codec: form.codec.clone(),
+                clock_rate: form.clock_rate,
+                bitrate: form.bitrate,
+            };
+            Box::new(Work(self.0.open(path, source, &form)))
+        }
+    }
+
+    struct Work(codec::Converter);
+
+    impl Converter for Work {
+        fn push(&mut self, frame: &Frame) -> bool {
+            self.0.push(frame)
+        }
+
+        fn pull(&mut self) -> Option<Frame> {
+            self.0.pull()
+        }
+
+        fn finish(&mut self) {
+            self.0.finish();
+        }
+
+        fn report(&self) -> Report {
+            let report = self.0.report();
+            Report {
+                lost: report.lost,
+                restarts: report.restarts,
+            }
+        }
+    }
+}
