@@ -11,6 +11,7 @@ mod caller;
 mod clock;
 pub mod codec;
 mod datagrams;
+mod dial;
 pub mod fetch;
 pub mod flv;
 pub mod forward;

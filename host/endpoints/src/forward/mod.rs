@@ -6,6 +6,7 @@
 
 mod destination;
 mod registry;
+mod rtmp;
 mod task;
 
 use std::{sync::Arc, time::Duration};
@@ -68,6 +69,16 @@ impl std::fmt::Debug for Forwarder {
 }
 
 impl Forwarder {
+    /// Sends on to RTMP servers what the paths publish that `births` announces. `lists` says what a path's destinations
+    /// are; it is asked again after each [`reload`](Self::reload).
+    pub fn new(
+        births: mpsc::UnboundedReceiver<Arc<Path>>,
+        lists: impl Fn(&Path) -> Destinations + Send + Sync + 'static,
+        registry: Registry,
+    ) -> Forwarder {
+        Forwarder::with(births, lists, registry, rtmp::Rtmp)
+    }
+
     /// Follows every path that `births` announces. `lists` says what a path's destinations are; it is asked again after
     /// each [`reload`](Self::reload).
     pub(crate) fn with(

@@ -1,40 +1,53 @@
-//! Streams that the server fetches itself (`source: rtsp://…`).
+//! Streams that the server fetches itself (`source: rtsp://…`, `rtmp://…`, `http://….flv`).
 //!
 //! A source belongs to a path and lives as long as its [`Pull`]: it connects, publishes, and after a failure tries again
 //! with a growing pause. The other side is trusted no more than a client is.
 
+mod flv;
+mod intake;
+mod rtmp;
 mod rtsp;
 mod target;
 mod tunnel;
 
-use std::{sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{Semaphore, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     task::JoinHandle,
     time::Instant,
 };
 use tracing::{debug, info, warn};
 use uuid::Uuid;
-use wasmtx_hub::{CloseReason, Hub, Path, PublishError, Publisher};
+use wasmtx_hub::{CloseReason, Hub, Path, Peer, PublishError, Publisher};
+use wasmtx_media::Tracks;
 
 pub use target::InvalidTarget;
-use target::Target;
 pub(crate) use target::expand;
+use target::{Protocol, Target};
 
-use crate::{backoff::Backoff, outbound::Allow};
+use crate::{
+    backoff::Backoff,
+    dial::{self, Guard, Place},
+    outbound::Allow,
+    wall_clock,
+};
 
 /// Sources that are connecting at once, unless the configuration says otherwise.
 pub const STARTING: usize = 64;
 /// A stream that lasted this long counts as a success: the next failure's pause is the first one again.
 const SETTLED: Duration = Duration::from_secs(10);
+/// How long a name, a connection and everything up to the first media may take together.
+const START: Duration = Duration::from_secs(10);
+/// What the other side sees.
+const USER_AGENT: &str = concat!("wasmtx/", env!("CARGO_PKG_VERSION"));
 
 /// A source as the configuration describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// `rtsp://` or `rtsps://`, with user and password, `$G1`… and `$MTX_QUERY` still in place.
+    /// `rtsp(s)://`, `rtmp(s)://` or `http(s)://….flv`, with user and password, `$G1`… and `$MTX_QUERY` still in place.
     pub url: Url,
-    /// `rtspTransport`.
+    /// `rtspTransport`, of RTSP.
     pub transport: Transport,
     /// `sourceFingerprint`: the SHA-256 of the server's certificate.
     pub fingerprint: Option<[u8; 32]>,
@@ -68,6 +81,20 @@ impl Plan {
             named: Some(Allow::parse(hosts).unwrap_or_default()),
         })
     }
+
+    /// Where a target is, and what its address has to be.
+    fn place<'a>(&'a self, target: &Target, host: &'a str) -> Place<'a> {
+        let guard = match &self.named {
+            _ if target.trusted_host => Guard::Trusted,
+            Some(allow) => Guard::Listed(allow),
+            None => Guard::Public,
+        };
+        Place {
+            host,
+            port: target.port(),
+            guard,
+        }
+    }
 }
 
 /// The template of a source's URL. Not shown: it may hold a password.
@@ -81,7 +108,7 @@ impl Url {
     /// [`InvalidTarget`] says what is wrong.
     pub fn new(template: &str) -> Result<Url, InvalidTarget> {
         match template.split_once("://") {
-            Some(("rtsp" | "rtsps", rest)) if !rest.is_empty() => Ok(Url(template.into())),
+            Some((_, rest)) if !rest.is_empty() && Protocol::of(template).is_some() => Ok(Url(template.into())),
             _ => Err(InvalidTarget::Scheme),
         }
     }
@@ -119,6 +146,13 @@ impl Puller {
             hub,
             starting: Arc::new(Semaphore::new(starting.clamp(1, Semaphore::MAX_PERMITS))),
         }
+    }
+
+    /// Waits for a turn to connect, which lasts until it is dropped.
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        // The semaphore is never closed.
+        let turn = self.starting.clone().acquire_owned().await;
+        turn.map_err(|_| Failure::NoAnswer)
     }
 
     /// Fetches a stream for a path until the handle is dropped. `query` is the one of the reader who asked for it.
@@ -161,18 +195,18 @@ impl Pull {
 enum Failure {
     #[error(transparent)]
     Target(#[from] InvalidTarget),
-    #[error("the address of {0} is not known: {1}")]
-    Resolve(String, std::io::Error),
-    #[error("{0} is not a public address, and the host was chosen by a client or a plugin")]
-    NotPublic(String),
-    #[error("cannot connect to {0}: {1}")]
-    Connect(String, std::io::Error),
     #[error(transparent)]
-    Tls(#[from] crate::tls::Error),
+    Dial(#[from] dial::Error),
     #[error("RTSP over TLS travels within its connection, not over UDP")]
     EncryptedUdp,
     #[error("{0}")]
     Rtsp(String),
+    #[error("{0}")]
+    Rtmp(wasmtx_protocol::rtmp::client::Reason),
+    #[error("{0}")]
+    Http(String),
+    #[error(transparent)]
+    Flv(#[from] wasmtx_protocol::flv::Error),
     #[error("{1}")]
     Refused(u16, String),
     #[error("the server does not answer")]
@@ -243,6 +277,14 @@ impl Source {
             Ok(target) => target,
             Err(error) => return error.into(),
         };
+        match target.protocol {
+            Protocol::Rtsp => self.attempt_rtsp(&target).await,
+            Protocol::Rtmp => ended(rtmp::run(self, &target).await),
+            Protocol::Flv => ended(flv::run(self, &target).await),
+        }
+    }
+
+    async fn attempt_rtsp(&mut self, target: &Target) -> Failure {
         let lower = match self.plan.transport {
             _ if target.encrypted && self.plan.transport == Transport::Udp => return Failure::EncryptedUdp,
             // A server that a client chose could send our datagrams where it likes.
@@ -251,22 +293,32 @@ impl Source {
             Transport::Automatic if !self.tcp_only && !target.encrypted => rtsp::Lower::Udp,
             _ => rtsp::Lower::Tcp,
         };
-        let failure = self.connect(&target, lower).await;
+        let failure = ended(rtsp::run(self, target, lower).await);
         let without_media = lower == rtsp::Lower::Udp && self.publisher.is_none();
         if self.plan.transport == Transport::Automatic && without_media && failure.may_be_transport() {
             info!(path = %self.path.name, source = %self.id, reason = %failure, "no media over UDP, trying TCP");
-            let failure = self.connect(&target, rtsp::Lower::Tcp).await;
+            let failure = ended(rtsp::run(self, target, rtsp::Lower::Tcp).await);
             self.tcp_only = self.publisher.is_some();
             return failure;
         }
         failure
     }
 
-    async fn connect(&mut self, target: &Target, lower: rtsp::Lower) -> Failure {
-        match rtsp::run(self, target, lower).await {
-            Ok(never) => match never {},
-            Err(failure) => failure,
-        }
+    /// Publishes, from now on, a stream of these tracks.
+    fn go_online(&mut self, target: &Target, tracks: Tracks) -> Result<(), Failure> {
+        let (hub, name) = (&self.puller.hub, &self.path.name);
+        let peer = Peer {
+            kind: target.protocol.source_kind(),
+            id: self.id,
+        };
+        let url = Some(target.url.to_string());
+        let now = std::time::Instant::now();
+        let publisher = hub.publish(now, wall_clock(), name, peer, None, url, tracks)?;
+        let tracks = publisher.publication().tracks();
+        let codecs: Vec<_> = tracks.iter().map(|track| track.codec.name()).collect();
+        info!(path = %name, source = %self.id, host = target.host(), tracks = codecs.join(", "), "source online");
+        self.publisher = Some(publisher);
+        Ok(())
     }
 
     /// Takes the path offline; whether it was online.
@@ -278,6 +330,13 @@ impl Source {
             publisher.close(std::time::Instant::now(), reason);
         }
         was_online
+    }
+}
+
+fn ended(outcome: Result<Infallible, Failure>) -> Failure {
+    match outcome {
+        Ok(never) => match never {},
+        Err(failure) => failure,
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::{
     convert::Infallible,
-    io,
     time::{Duration, Instant},
 };
 
@@ -12,32 +11,21 @@ use retina::client::{
     Credentials, Described, InitialSequenceNumberPolicy, InitialTimestampPolicy, PacketItem, PlayOptions, Playing,
     Session, SessionOptions, SetupOptions, TcpTransportOptions, UdpTransportOptions, UnknownRtcpSsrcPolicy,
 };
-use rustls::pki_types::ServerName;
-use tokio::{
-    net::{TcpStream, lookup_host},
-    time::{timeout, timeout_at},
-};
-use tokio_rustls::{TlsConnector, client::TlsStream};
-use tracing::info;
+use tokio::time::{timeout, timeout_at};
 use url::Url;
-use wasmtx_hub::Peer;
 use wasmtx_media::{TrackId, Tracks};
 use wasmtx_protocol::{
     rtp::{Delivery, Format, Received, Receiver, Timeline},
     rtsp::sdp,
 };
 
-use super::{Failure, Plan, Source, Transport, target::Target, tunnel::Tunnel};
-use crate::{guard, wall_clock};
+use super::{Failure, Plan, START, Source, Transport, USER_AGENT, target::Target, tunnel::Tunnel};
+use crate::{dial, wall_clock};
 
 /// How long the first datagram may take before another transport is tried.
 const FIRST_DATAGRAM: Duration = Duration::from_secs(3);
-/// How long a name, a connection and the requests up to PLAY may take together.
-const START: Duration = Duration::from_secs(10);
 /// Letters of a reason in the log.
 const MAX_REASON: usize = 200;
-/// What the camera sees.
-const USER_AGENT: &str = concat!("wasmtx/", env!("CARGO_PKG_VERSION"));
 
 /// How media travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,9 +36,7 @@ pub(super) enum Lower {
 
 /// Reads a stream and publishes it until something fails.
 pub(super) async fn run(source: &mut Source, target: &Target, lower: Lower) -> Result<Infallible, Failure> {
-    let turn = source.puller.starting.clone();
-    // The semaphore is never closed.
-    let turn = turn.acquire_owned().await.map_err(|_| Failure::NoAnswer)?;
+    let turn = source.puller.turn().await?;
     let started = timeout(START, start(&source.plan, target, lower)).await;
     let (session, _tunnel, medias) = started.map_err(|_| Failure::NoAnswer)??;
     drop(turn);
@@ -65,7 +51,7 @@ pub(super) async fn run(source: &mut Source, target: &Target, lower: Lower) -> R
         _ => source.plan.read_timeout,
     };
     let mut heard = stream.handle_next(Instant::now() + patience).await?;
-    publish(source, target, &stream)?;
+    source.go_online(target, stream.tracks())?;
     loop {
         stream.forward(source, heard)?;
         heard = stream.handle_next(heard + source.plan.read_timeout).await?;
@@ -129,45 +115,16 @@ async fn locate(plan: &Plan, target: &Target) -> Result<(Url, Option<Tunnel>), F
     if target.trusted_host && !target.encrypted {
         return Ok((target.url.clone(), None));
     }
-    let connection = connect(plan, target).await?;
+    let host = target.host();
+    let place = plan.place(target, &host);
+    let connection = place.connect().await?;
     let tunnel = if target.encrypted {
-        Tunnel::open(encrypt(plan, target, connection).await?, target).await
+        Tunnel::open(place.encrypt(connection, plan.fingerprint).await?, target).await
     } else {
         Tunnel::open(connection, target).await
     };
-    let tunnel = tunnel.map_err(|error| Failure::Connect(target.host(), error))?;
+    let tunnel = tunnel.map_err(|error| dial::Error::Connect(host, error))?;
     Ok((tunnel.url.clone(), Some(tunnel)))
-}
-
-/// Connects to a server that the operator trusts, or to the address that its name was checked to have.
-async fn connect(plan: &Plan, target: &Target) -> Result<TcpStream, Failure> {
-    let host = target.host();
-    let found = lookup_host((host.as_str(), target.port())).await;
-    let mut found: Vec<_> = found.map_err(|error| Failure::Resolve(host.clone(), error))?.collect();
-    if !target.trusted_host {
-        let checked = match &plan.named {
-            Some(allow) => found.into_iter().find(|address| allow.admits_address(&host, *address)),
-            None => guard::first_public(found),
-        };
-        found = vec![checked.ok_or(Failure::NotPublic(host.clone()))?];
-    }
-    let connection = TcpStream::connect(found.as_slice()).await;
-    let connection = connection.and_then(|connection| connection.set_nodelay(true).map(|()| connection));
-    connection.map_err(|error| Failure::Connect(host, error))
-}
-
-async fn encrypt(plan: &Plan, target: &Target, connection: TcpStream) -> Result<TlsStream<TcpStream>, Failure> {
-    let host = target.host();
-    let failed = |error| Failure::Connect(host.clone(), error);
-    let fingerprint = plan.fingerprint;
-    // Reads the system's list of authorities.
-    let config = tokio::task::spawn_blocking(move || crate::tls::client_config(fingerprint)).await;
-    let config = config.map_err(|error| failed(io::Error::other(error)))??;
-    let name = ServerName::try_from(host.clone()).map_err(|error| failed(io::Error::other(error)))?;
-    TlsConnector::from(config)
-        .connect(name, connection)
-        .await
-        .map_err(failed)
 }
 
 /// The format of each of retina's streams, from the description itself: retina keeps less of it than we need. `None` for
@@ -186,24 +143,6 @@ fn formats(session: &Session<Described>) -> Result<Vec<Option<Format>>, Failure>
         media.formats.first().filter(|_| !media.is_back_channel()).cloned()
     });
     Ok(formats.collect())
-}
-
-fn publish(source: &mut Source, target: &Target, stream: &Stream) -> Result<(), Failure> {
-    let peer = Peer {
-        kind: "rtspSource",
-        id: source.id,
-    };
-    let url = Some(target.url.to_string());
-    let name = &source.path.name;
-    let publisher = source
-        .puller
-        .hub
-        .publish(Instant::now(), wall_clock(), name, peer, None, url, stream.tracks())?;
-    let tracks = publisher.publication().tracks();
-    let codecs: Vec<_> = tracks.iter().map(|track| track.codec.name()).collect();
-    info!(path = %name, source = %source.id, host = target.host(), tracks = codecs.join(", "), "source online");
-    source.publisher = Some(publisher);
-    Ok(())
 }
 
 struct Stream {

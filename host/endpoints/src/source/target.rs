@@ -8,17 +8,53 @@ use wasmtx_protocol::rtsp::auth::Secret;
 
 /// Bytes of a URL once its variables are replaced.
 const MAX_URL: usize = 16 * 1024;
-/// RTSP's own port (RFC 2326 section 3.2).
-const RTSP_PORT: u16 = 554;
-/// The port of RTSP over TLS.
-const RTSPS_PORT: u16 = 322;
+/// Schemes of sources: what is spoken, whether over TLS, and the scheme's own port.
+const SCHEMES: &[(&str, Protocol, bool, u16)] = &[
+    // RFC 2326 section 3.2.
+    ("rtsp", Protocol::Rtsp, false, 554),
+    ("rtsps", Protocol::Rtsp, true, 322),
+    ("rtmp", Protocol::Rtmp, false, 1935),
+    ("rtmps", Protocol::Rtmp, true, 1936),
+    ("http", Protocol::Flv, false, 80),
+    ("https", Protocol::Flv, true, 443),
+];
+/// What the path of a URL ends in behind which an FLV stream is.
+const FLV: &str = ".flv";
+
+/// What is spoken with a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Rtsp,
+    Rtmp,
+    /// FLV in the body of an HTTP response.
+    Flv,
+}
+
+impl Protocol {
+    /// As a URL, or the template of one, says it; `None` when no source has such a URL.
+    pub(super) fn of(url: &str) -> Option<Protocol> {
+        let (scheme, rest) = url.split_once("://")?;
+        let (_, protocol, ..) = SCHEMES.iter().find(|(known, ..)| *known == scheme)?;
+        let path = rest.split(['?', '#']).next().unwrap_or_default();
+        (*protocol != Protocol::Flv || path.ends_with(FLV)).then_some(*protocol)
+    }
+
+    /// What the API calls such a source.
+    pub(super) fn source_kind(self) -> &'static str {
+        match self {
+            Protocol::Rtsp => "rtspSource",
+            Protocol::Rtmp => "rtmpSource",
+            Protocol::Flv => "flvSource",
+        }
+    }
+}
 
 /// Why a source's URL cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidTarget {
     /// Another scheme, or one that is not written out.
-    #[error("the source's URL must begin with rtsp:// or rtsps://")]
+    #[error("the source's URL must begin with rtsp(s):// or rtmp(s)://, or with http(s):// and end in .flv")]
     Scheme,
     /// Not a URL once the variables are replaced. The URL is not shown: it may hold a password.
     #[error("the source's URL is not valid: {0}")]
@@ -33,9 +69,13 @@ pub enum InvalidTarget {
 pub(super) struct Target {
     /// Without user and password.
     pub(super) url: Url,
+    /// As it was written, with everything in it.
+    pub(super) text: Secret,
+    /// What is spoken there.
+    pub(super) protocol: Protocol,
     /// User and password.
     pub(super) credentials: Option<(String, Secret)>,
-    /// RTSP over TLS.
+    /// Over TLS.
     pub(super) encrypted: bool,
     /// The host stands in the file as it is. Otherwise a client may have chosen it.
     pub(super) trusted_host: bool,
@@ -66,11 +106,10 @@ impl Target {
     /// A URL without variables.
     fn whole(text: &str) -> Result<Target, InvalidTarget> {
         let (scheme, _) = text.split_once("://").ok_or(InvalidTarget::Scheme)?;
-        let encrypted = match scheme {
-            "rtsp" => false,
-            "rtsps" => true,
-            _ => return Err(InvalidTarget::Scheme),
-        };
+        let protocol = Protocol::of(text).ok_or(InvalidTarget::Scheme)?;
+        let encrypted = SCHEMES
+            .iter()
+            .any(|(known, _, encrypted, _)| *known == scheme && *encrypted);
         let mut url = Url::parse(text).map_err(|error| InvalidTarget::Url(error.to_string()))?;
         if url.scheme() != scheme {
             return Err(InvalidTarget::Scheme);
@@ -90,6 +129,8 @@ impl Target {
         url.set_fragment(None);
         Ok(Target {
             url,
+            text: Secret::new(text.to_owned()),
+            protocol,
             credentials,
             encrypted,
             trusted_host: true,
@@ -116,9 +157,8 @@ impl Target {
     }
 
     pub(super) fn port(&self) -> u16 {
-        self.url
-            .port()
-            .unwrap_or(if self.encrypted { RTSPS_PORT } else { RTSP_PORT })
+        let own = SCHEMES.iter().find(|(known, ..)| *known == self.url.scheme());
+        self.url.port().or(own.map(|(_, _, _, port)| *port)).unwrap_or_default()
     }
 
     /// Scheme, host and port, the part that another address can stand in for.

@@ -334,7 +334,7 @@ async fn a_stream_is_pulled_through_tls_from_the_pinned_server_only() {
         ..origin.plan(Transport::Tcp, "")
     };
     let failure = attempt(other, "copy", "copy", "").await;
-    assert!(matches!(failure, Failure::Connect(..)), "{failure}");
+    assert!(matches!(failure, Failure::Dial(dial::Error::Connect(..))), "{failure}");
     let failure = attempt(origin.plan(Transport::Udp, ""), "copy", "copy", "").await;
     assert!(matches!(failure, Failure::EncryptedUdp), "{failure}");
 }
@@ -376,7 +376,7 @@ async fn a_host_that_a_client_chose_must_be_public() {
     ] {
         let failure = attempt(plan(template, Transport::Automatic), "~^cam/(.*)$", path, query).await;
         assert!(
-            matches!(failure, Failure::NotPublic(_)),
+            matches!(failure, Failure::Dial(dial::Error::NotPublic(_))),
             "{template} {path} {query}: {failure}"
         );
     }
@@ -439,7 +439,7 @@ async fn a_server_that_never_answers_is_given_up() {
 #[test]
 fn a_url_is_checked_and_not_shown() {
     assert!(Url::new("rtsp://user:geheim@host/$G1").is_ok());
-    for template in ["", "host", "http://host", "rtsp://", "publisher"] {
+    for template in ["", "host", "http://host", "http://host/a?b.flv", "rtsp://", "publisher"] {
         assert_eq!(Url::new(template), Err(InvalidTarget::Scheme), "{template}");
     }
     let plan = plan("rtsp://user:geheim@host/", Transport::Tcp);

@@ -120,6 +120,7 @@ fn configured(config: &Config, rule: &str) -> Option<Side> {
         SourceKind::Rtsp | SourceKind::Rtsps | SourceKind::RtspTunnel => "rtspSource",
         SourceKind::Rtmp => "rtmpSource",
         SourceKind::Hls => "hlsSource",
+        SourceKind::Flv => "flvSource",
         SourceKind::Whep => "webRTCSource",
         SourceKind::Srt => "srtSource",
         SourceKind::MpegTs => "mpegtsSource",

@@ -108,6 +108,8 @@ const SOURCES: &[SourceKind] = &[
     SourceKind::Redirect,
     SourceKind::Rtsp,
     SourceKind::Rtsps,
+    SourceKind::Rtmp,
+    SourceKind::Flv,
 ];
 
 /// Bounds that are not the file's to set yet: the built-in ones count.

@@ -255,6 +255,8 @@ choices! {
         Rtmp = "rtmp",
         /// An HLS playlist.
         Hls = "http",
+        /// FLV over HTTP: the URL's path ends in `.flv`.
+        Flv = "http-flv",
         /// A WebRTC server.
         Whep = "whep",
         /// An SRT server.
@@ -320,8 +322,13 @@ fn kind(text: &str) -> Option<SourceKind> {
         return Some(*word);
     }
     let (scheme, rest) = text.split_once("://")?;
-    let known = SCHEMES.iter().find(|(known, _)| *known == scheme);
-    known.filter(|_| !rest.is_empty()).map(|(_, kind)| *kind)
+    let (_, known) = SCHEMES.iter().find(|(known, _)| *known == scheme)?;
+    let path = rest.split(['?', '#']).next()?;
+    let kind = match known {
+        SourceKind::Hls if path.ends_with(".flv") => SourceKind::Flv,
+        known => *known,
+    };
+    (!rest.is_empty()).then_some(kind)
 }
 
 impl Value for Source {

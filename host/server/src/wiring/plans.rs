@@ -60,7 +60,10 @@ pub(crate) fn destinations(config: &Config) -> anyhow::Result<PathDestinations> 
 }
 
 fn plan(global: &Global, conf: &PathConf) -> anyhow::Result<PathPlan> {
-    let pulls = matches!(conf.source.kind(), SourceKind::Rtsp | SourceKind::Rtsps);
+    let pulls = matches!(
+        conf.source.kind(),
+        SourceKind::Rtsp | SourceKind::Rtsps | SourceKind::Rtmp | SourceKind::Flv
+    );
     let source = pulls.then(|| source(global, conf)).transpose()?;
     let by_source = source.is_some() && conf.source_on_demand;
     let by_command = !conf.run_on_demand.is_empty();

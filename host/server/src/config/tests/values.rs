@@ -267,7 +267,9 @@ fn sources_have_a_kind_and_their_passwords_are_not_quoted() {
         ("rtsp://user:pass@host/$G1", SourceKind::Rtsp),
         ("rtsps://host", SourceKind::Rtsps),
         ("udp://239.0.0.1:1234", SourceKind::MpegTs),
+        ("rtmps://host/live/$G1", SourceKind::Rtmp),
         ("https://host/x.m3u8", SourceKind::Hls),
+        ("https://host/x.flv?token=1", SourceKind::Flv),
     ] {
         assert_eq!(
             accepted(&format!("paths: {{a: {{source: '{text}'}}}}"))
