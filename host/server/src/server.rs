@@ -353,7 +353,7 @@ fn start_rtmp(
     if !global.rtmp {
         return Ok((None, Vec::new()));
     }
-    let encrypts = global.serves_rtmp(true);
+    let encrypts = global.rtmp_encryption.allows_tls();
     let identity = encrypts
         .then(|| wiring::identity_of(&global.rtmp_server_key, &global.rtmp_server_cert))
         .transpose()?;
