@@ -243,7 +243,7 @@ impl Converter {
             taken = false;
         }
         if !taken {
-            self.link.lose(1);
+            self.link.skip();
             counts.packets_lost.fetch_add(1, Relaxed);
         }
         taken

@@ -4,7 +4,11 @@ use std::{
     env, fs,
     io::{self, BufRead, BufReader, Read, Write},
     net::Shutdown,
-    os::{fd::OwnedFd, unix::net::UnixStream, unix::process::CommandExt},
+    os::{
+        fd::OwnedFd,
+        unix::net::UnixStream,
+        unix::process::{CommandExt, ExitStatusExt},
+    },
     path::Path,
     process::{Child, ChildStderr, Command, Stdio},
     sync::{
@@ -17,6 +21,7 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use rustix::process::Signal;
 use wasmtx_codec::wire;
 
 /// A worker that was told to end is given so long.
@@ -34,6 +39,16 @@ pub(super) struct Process {
     /// It says nothing any more, or nothing that is listened to.
     gone: Arc<AtomicBool>,
     last_words: Arc<Mutex<String>>,
+}
+
+/// How a worker ended.
+pub(super) struct Ended {
+    /// In words: its own last ones, too.
+    pub(super) how: String,
+    /// By somebody, or by this server: sound does not do that.
+    pub(super) killed: bool,
+    /// Processor time.
+    pub(super) used: Duration,
 }
 
 impl Process {
@@ -100,8 +115,8 @@ impl Process {
         self.gone.load(Ordering::Acquire)
     }
 
-    /// Ends it, and says how it ended and what it used.
-    pub(super) fn end(mut self) -> (String, Duration) {
+    /// Ends it.
+    pub(super) fn end(mut self) -> Ended {
         let _ = self.socket.shutdown(Shutdown::Both);
         let deadline = Instant::now() + FAREWELL;
         let mut status = self.child.try_wait();
@@ -120,19 +135,18 @@ impl Process {
         if let Some(listening) = self.listening.take() {
             let _ = listening.join();
         }
-        let how = status
-            .ok()
-            .flatten()
-            .map_or_else(String::new, |status| status.to_string());
+        let status = status.ok().flatten();
+        let how = status.map_or_else(String::new, |status| status.to_string());
         let words = std::mem::take(&mut *self.last_words.lock());
-        (
-            if words.is_empty() {
+        Ended {
+            how: if words.is_empty() {
                 how
             } else {
                 format!("{how}: {words}")
             },
+            killed: status.and_then(|status| status.signal()) == Some(Signal::KILL.as_raw()),
             used,
-        )
+        }
     }
 }
 

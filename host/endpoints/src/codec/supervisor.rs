@@ -14,7 +14,7 @@ use wasmtx_codec::wire::{Answer, Request, VERSION};
 use super::{
     Shared,
     link::{Judged, Link},
-    process::Process,
+    process::{Ended, Process},
 };
 
 /// Orders that wait for the thread, of all converters. When it is full, their packets are dropped and counted.
@@ -71,8 +71,12 @@ pub(super) struct Supervisor {
 enum End {
     /// Nobody needs one.
     Idle,
-    /// It ended, or did not do its work.
-    Failed(&'static str),
+    /// It did not start.
+    Missing,
+    /// It ended, or said what no worker says.
+    Gone,
+    /// It does not answer.
+    Stuck,
 }
 
 impl Supervisor {
@@ -106,17 +110,21 @@ impl Supervisor {
                 Err(error) => {
                     let program = self.shared.options.program.display();
                     tracing::error!("sound is not re-encoded: {program} does not start: {error}");
-                    End::Failed("")
+                    End::Missing
                 }
             };
             if let End::Idle = end {
                 return;
             }
-            if started.elapsed() >= GOOD {
+            let good = started.elapsed() >= GOOD;
+            if good {
                 pause = shortest;
             }
             if self.wait(pause).is_break() {
                 return;
+            }
+            if !good {
+                self.skip();
             }
             pause = pause.saturating_mul(2).min(longest);
             self.shared.counts.restarts.fetch_add(1, Relaxed);
@@ -173,21 +181,23 @@ impl Supervisor {
                     break End::Idle;
                 }
                 if self.is_stuck() {
-                    break End::Failed("it is stuck");
+                    break End::Stuck;
                 }
             }
             if process.write(&self.wire).is_err() || process.is_gone() {
-                break End::Failed("it ended");
+                break End::Gone;
             }
         };
         let counts = &self.shared.counts;
         counts.pid.store(0, Relaxed);
-        let (how, used) = process.end();
+        let Ended { how, killed, used } = process.end();
         counts.workers.store(0, Relaxed);
         counts.cpu.fetch_add(used.as_millis().try_into().unwrap_or(0), Relaxed);
-        if let End::Failed(why) = end {
+        let stuck = matches!(end, End::Stuck);
+        if stuck || matches!(end, End::Gone) {
+            let why = if stuck { "it does not answer" } else { "it ended" };
             tracing::warn!("a worker that re-encodes sound is replaced: {why} ({how})");
-            self.orphan();
+            self.orphan(stuck || !killed);
         }
         end
     }
@@ -264,17 +274,34 @@ impl Supervisor {
         converters.by_id.values().any(|link| link.owes_since(since))
     }
 
-    /// The worker is gone: what it had is lost, and its converters wait for the next.
-    fn orphan(&self) {
+    /// The worker is gone: what it had is lost, and its converters wait for the next. It may have been the sound of one.
+    fn orphan(&self, by_sound: bool) {
         let converters = self.shared.converters.lock();
         for link in converters.by_id.values().filter(|link| link.is_in(self.worker)) {
-            let (lost, goes_on) = link.orphaned();
+            let (lost, goes_on) = link.orphaned(by_sound);
             self.shared.counts.packets_lost.fetch_add(lost, Relaxed);
             if !goes_on {
                 tracing::error!(
                     path = link.path(),
                     "sound is not re-encoded any more: it ends every worker that gets it"
                 );
+            }
+        }
+    }
+
+    /// Leaves out what waits for a worker that ended soon after the one before. All at once, nobody could tell whose sound
+    /// ends the next.
+    fn skip(&mut self) {
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Look => {}
+                Order::Packet(link, ..) => {
+                    link.drop_one();
+                    self.shared.counts.packets_lost.fetch_add(1, Relaxed);
+                }
+                Order::Finish(link) => {
+                    link.fail();
+                }
             }
         }
     }
