@@ -266,6 +266,8 @@ pub struct Publisher {
     numbers: Vec<(TrackId, u64)>,
     /// A newcomer on a running ring begins at a keyframe.
     awaits_key: bool,
+    /// Frames are in the ring that nobody was woken for.
+    untold: bool,
     closed: bool,
 }
 
@@ -299,6 +301,7 @@ impl Publisher {
             opening,
             stage,
             stages_seen,
+            untold: false,
             output: Output {
                 demand: publication.demand.clone(),
                 ..Output::default()
@@ -327,7 +330,18 @@ impl Publisher {
     ///
     /// # Errors
     /// The reason why this publisher must stop: it was replaced or kicked, or a stage closed the stream.
-    pub fn push(&mut self, now: Instant, wall: WallClock, mut frame: Frame) -> Result<(), CloseReason> {
+    pub fn push(&mut self, now: Instant, wall: WallClock, frame: Frame) -> Result<(), CloseReason> {
+        let pushed = self.push_quietly(now, wall, frame);
+        self.tell();
+        pushed
+    }
+
+    /// The same without waking the readers: [`Publisher::tell`] does that once for all frames that came together, and each
+    /// reader writes once for them.
+    ///
+    /// # Errors
+    /// As [`Publisher::push`].
+    pub fn push_quietly(&mut self, now: Instant, wall: WallClock, mut frame: Frame) -> Result<(), CloseReason> {
         if self.seat.is_lost() {
             return Err(self.seat.reason().unwrap_or(CloseReason::Other));
         }
@@ -361,7 +375,7 @@ impl Publisher {
 
         let Some(stage) = &mut self.stage else {
             self.publication.append(&self.seat, now, frame);
-            self.publication.announce();
+            self.untold = true;
             return Ok(());
         };
         let flow = stage.frame(now, frame, &mut self.output);
@@ -412,6 +426,13 @@ impl Publisher {
             for frame in self.output.frames.drain(..) {
                 self.publication.append(&self.seat, now, frame);
             }
+            self.untold = true;
+        }
+    }
+
+    /// Wakes the readers when something was published since they were woken last.
+    pub fn tell(&mut self) {
+        if std::mem::take(&mut self.untold) {
             self.publication.announce();
         }
     }
@@ -469,6 +490,7 @@ impl Publisher {
                 self.flush(now);
             }
         }
+        self.tell();
         self.path.leave(&self.seat, &self.publication, reason);
     }
 }

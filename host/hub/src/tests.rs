@@ -591,6 +591,37 @@ async fn what_a_reader_took_has_a_wire_form_however_much_is_published_before_it_
 }
 
 #[tokio::test]
+async fn frames_that_come_together_wake_a_reader_once() {
+    let house = House::new(&[("cam1", open())]);
+    let mut publisher = house.publish("cam1").unwrap();
+    let mut reader = house.read("cam1").await.unwrap();
+    assert_eq!(drain(&mut reader).0, []);
+    publisher.push_quietly(house.now, WallClock(1), frame(0, true)).unwrap();
+    publisher
+        .push_quietly(house.now, WallClock(1), frame(1, false))
+        .unwrap();
+    {
+        let mut waiting = ready_of(reader.wait());
+        assert!(!waiting());
+        publisher.tell();
+        assert!(waiting());
+    }
+    assert_eq!(drain(&mut reader).0, [0, 1]);
+    let mut waiting = ready_of(reader.wait());
+    publisher.tell();
+    assert!(!waiting(), "there is nothing new");
+}
+
+/// Asks a future whether it is ready.
+fn ready_of(future: impl Future<Output = ()>) -> impl FnMut() -> bool {
+    let mut future = Box::pin(future);
+    move || {
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        future.as_mut().poll(&mut cx).is_ready()
+    }
+}
+
+#[tokio::test]
 async fn each_variant_of_a_form_has_a_lane_of_its_own() {
     let house = House::new(&[("cam1", open())]);
     let _publisher = house.publish("cam1").unwrap();

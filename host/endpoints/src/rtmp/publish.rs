@@ -135,7 +135,7 @@ impl Recording {
                 Output::Tracks(tracks) => self.set_tracks(now, tracks)?,
                 Output::Frame(frame) => {
                     if let Some((publisher, _)) = &mut self.published {
-                        publisher.push(now, wall_clock(), frame).map_err(End::Stream)?;
+                        publisher.push_quietly(now, wall_clock(), frame).map_err(End::Stream)?;
                     }
                 }
                 Output::Refused(what) => {
@@ -146,6 +146,13 @@ impl Recording {
                     return Ok(());
                 }
             }
+        }
+    }
+
+    /// Wakes the readers for all that came together.
+    pub(super) fn tell(&mut self) {
+        if let Some((publisher, _)) = &mut self.published {
+            publisher.tell();
         }
     }
 

@@ -145,6 +145,9 @@ impl Driver {
                 Ok(deadline) => deadline,
                 Err(end) => return end,
             };
+            if let Some(recording) = &mut self.recording {
+                recording.tell();
+            }
             let now = Instant::now();
             // Not left to the end of the wait: a publisher that always has something to say would never get there.
             if let Err(end) = self.obey(now) {

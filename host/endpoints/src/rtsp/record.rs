@@ -161,10 +161,15 @@ impl Recording {
             if let Some(codec) = codec {
                 self.change_codec(now, frame.track, codec)?;
             }
-            self.publisher.push(now, wall_clock(), frame)
+            self.publisher.push_quietly(now, wall_clock(), frame)
         });
         self.received = received;
         outcome.map_err(End::Stream)
+    }
+
+    /// Wakes the readers for all that came together.
+    pub(super) fn tell(&mut self) {
+        self.publisher.tell();
     }
 
     fn change_codec(&mut self, now: Instant, id: TrackId, codec: Codec) -> Result<(), CloseReason> {
