@@ -249,3 +249,7 @@ impl Session {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "rtmp_tests.rs"]
+mod tests;

@@ -1,6 +1,10 @@
 //! Sources against a server of our own, over real sockets on the loopback address.
 
-use std::{net::Ipv4Addr, path::PathBuf, time::Instant as StdInstant};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Instant as StdInstant,
+};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -22,6 +26,8 @@ use crate::{
     rtsp::{Algorithm, Config, Registry, Scheme, Server, Transports},
     wall_clock,
 };
+
+mod tags;
 
 /// Ticks of one frame: 20 ms of Opus.
 const STEP: i64 = 960;
@@ -200,6 +206,10 @@ fn name(name: &str) -> PathName {
 
 /// Pulls `plan` onto the path `copy` and checks that its frames come as they were sent, one after the other.
 async fn check_frames(plan: Plan) -> (Hub, Pull) {
+    check_frames_of(plan, "rtspSource").await
+}
+
+async fn check_frames_of(plan: Plan, kind: &str) -> (Hub, Pull) {
     let hub = hub("copy", Role::Source);
     let path = hub.path(&name("copy")).unwrap();
     let pull = Puller::new(hub.clone(), STARTING).start(plan, path, "");
@@ -220,7 +230,7 @@ async fn check_frames(plan: Plan) -> (Hub, Pull) {
         assert!(entries[at].frame.wall.is_some_and(|wall| wall > WallClock(0)));
     }
     assert_eq!(lost, 0);
-    assert_eq!(reader.path().source().unwrap().kind, "rtspSource");
+    assert_eq!(reader.path().source().unwrap().kind, kind);
     (hub, pull)
 }
 
@@ -370,6 +380,10 @@ async fn a_host_that_a_client_chose_must_be_public() {
     for (template, path, query) in [
         ("rtsp://$G1/x", "cam/127.0.0.1", ""),
         ("rtsps://$G1:8322/x", "cam/10.0.0.1", ""),
+        ("rtmp://$G1/live/x", "cam/127.0.0.1", ""),
+        ("rtmps://$G1/live/x", "cam/10.0.0.1", ""),
+        ("http://$G1/x.flv", "cam/127.0.0.1", ""),
+        ("https://$MTX_QUERY/x.flv", "cam/a", "169.254.169.254"),
         ("rtsp://$MTX_QUERY/x", "cam/a", "169.254.169.254"),
         ("rtsp://$MTX_QUERY/x", "cam/a", "[::1]"),
         ("rtsp://$MTX_QUERY/x", "cam/a", "localhost"),
@@ -397,8 +411,12 @@ async fn a_missing_stream_and_a_missing_server_are_failures() {
 
 /// A server that answers everything with `answer`, or with nothing.
 async fn liar(answer: &'static [u8]) -> String {
+    format!("rtsp://{}/cam", liar_at(answer).await)
+}
+
+async fn liar_at(answer: &'static [u8]) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("rtsp://{}/cam", listener.local_addr().unwrap());
+    let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((mut socket, _)) = listener.accept().await {
             tokio::spawn(async move {
@@ -411,7 +429,7 @@ async fn liar(answer: &'static [u8]) -> String {
             });
         }
     });
-    url
+    address
 }
 
 #[tokio::test]
@@ -439,6 +457,7 @@ async fn a_server_that_never_answers_is_given_up() {
 #[test]
 fn a_url_is_checked_and_not_shown() {
     assert!(Url::new("rtsp://user:geheim@host/$G1").is_ok());
+    assert!(Url::new("http://host/$G1.flv?token=$MTX_QUERY").is_ok());
     for template in ["", "host", "http://host", "http://host/a?b.flv", "rtsp://", "publisher"] {
         assert_eq!(Url::new(template), Err(InvalidTarget::Scheme), "{template}");
     }
