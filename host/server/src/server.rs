@@ -41,6 +41,7 @@ pub struct Server {
     listening: Listening,
     keeper: Keeper,
     sinks: sandbox::Attendance,
+    forwarder: forward::Forwarder,
     rtsp: Option<rtsp::Server>,
     sessions: rtsp::Registry,
     rtmp: Option<rtmp::Server>,
@@ -123,6 +124,8 @@ impl Server {
         let keeper = Keeper::spawn(births, in_force.clone(), runner, puller, rtsp_port);
         let listed = in_force.clone();
         let sinks = sandbox::Attendance::spawn(hub.births(), move |path| listed.chains(&path.name)?.sinks);
+        let sent_on = in_force.clone();
+        let forwarder = forward::Forwarder::new(hub.births(), move |path| sent_on.destinations(path), forwards.clone());
         // Paths come to life last: their sources and commands find the listeners there.
         hub.configure(Instant::now(), rules);
 
@@ -153,6 +156,7 @@ impl Server {
             listening,
             keeper,
             sinks,
+            forwarder,
             rtsp,
             sessions,
             rtmp,
@@ -197,6 +201,7 @@ impl Server {
         self.hub.configure(Instant::now(), rules);
         self.keeper.reload();
         self.sinks.reload();
+        self.forwarder.reload();
         self.sessions.rules_changed();
         self.rtmp_conns.rules_changed();
         if let Some(watch) = &self.watch {
@@ -259,7 +264,14 @@ impl Server {
             // Now everything has happened; who follows it over the API is told the end.
             self.listening.close().await;
         };
-        let everybody = async { tokio::join!(streams, self.sinks.close(GOODBYE), self.window.close()) };
+        let everybody = async {
+            tokio::join!(
+                streams,
+                self.sinks.close(GOODBYE),
+                self.forwarder.close(GOODBYE),
+                self.window.close()
+            )
+        };
         if tokio::time::timeout(GOODBYE, everybody).await.is_err() {
             tracing::warn!("some connections or commands did not end in time");
         }
