@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context, anyhow};
 use wasmtx_endpoints::{
+    codec::{Options, Workers},
     forward,
     hooks::{self, OnConnect, Runner},
     keeper::Keeper,
@@ -76,7 +77,8 @@ impl Server {
         let rtmp_conns = rtmp::Registry::default();
         let forwards = forward::Registry::default();
         let late = Late::default();
-        let mut services = wiring::services();
+        let workers = Workers::new(Options::default());
+        let mut services = wiring::services_with(&workers);
         services.events = hub.events().clone();
         services.control = Arc::new(Streams {
             hub: hub.clone(),
@@ -140,6 +142,7 @@ impl Server {
             config: Arc::new(move || current.config()),
             listeners: listeners.clone(),
             plugins: plugins.clone(),
+            workers,
             events: listening.followers(),
         };
         let log_dropped = move || log.as_ref().map_or(0, Logs::dropped);

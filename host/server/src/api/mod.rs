@@ -22,7 +22,7 @@ use axum::{
     routing::{get, post},
 };
 use serde::Serialize;
-use wasmtx_endpoints::{forward as forwards, rtmp as rtmp_conns, rtsp as rtsp_sessions};
+use wasmtx_endpoints::{codec::Workers, forward as forwards, rtmp as rtmp_conns, rtsp as rtsp_sessions};
 use wasmtx_hub::{Action, Gate, Hub};
 use wasmtx_media::WallClock;
 use wasmtx_sandbox::Registry;
@@ -53,6 +53,8 @@ pub struct View {
     pub listeners: Vec<Listener>,
     /// The plugins.
     pub plugins: Registry,
+    /// What re-encodes sound.
+    pub workers: Workers,
     /// What happens.
     pub events: Followers,
 }

@@ -9,6 +9,7 @@ use tokio::{
 };
 use uuid::Uuid;
 use wasmtx_endpoints::{
+    codec::{Options, Workers},
     forward,
     hooks::OnConnect,
     http::{self, Server},
@@ -97,6 +98,7 @@ impl Window {
                 address: rtsp_address.clone(),
             }],
             plugins: wasmtx_sandbox::Registry::new(None, wasmtx_sandbox::Services::default(), Vec::new()).unwrap(),
+            workers: Workers::new(Options::default()),
             events: followers,
         });
         let counters = metrics::Counters {

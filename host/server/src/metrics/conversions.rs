@@ -1,5 +1,6 @@
-//! What is re-encoded because a plugin plans it.
+//! What is re-encoded because a plugin plans it, and by whom.
 
+use wasmtx_endpoints::codec::Statistics;
 use wasmtx_sandbox::{Conversions, Usage};
 
 use super::text::Text;
@@ -56,6 +57,47 @@ pub(super) fn write(text: &mut Text, places: &[(&str, &Usage)]) {
     }
 }
 
+/// Of the processes that re-encode, once there was one.
+pub(super) fn workers(text: &mut Text, statistics: &Statistics) {
+    if statistics.starts == 0 {
+        return;
+    }
+    let rows = [
+        (
+            "workers",
+            "gauge",
+            "Processes that re-encode sound.",
+            statistics.workers,
+        ),
+        (
+            "worker_restarts_total",
+            "counter",
+            "Processes that took the place of one that ended or was stuck.",
+            statistics.restarts,
+        ),
+        (
+            "packets_broken_total",
+            "counter",
+            "Packets that their codec could not read.",
+            statistics.packets_broken,
+        ),
+        (
+            "packets_lost_total",
+            "counter",
+            "Packets that no process took, or that ended with one.",
+            statistics.packets_lost,
+        ),
+    ];
+    for (name, kind, help, value) in rows {
+        let name = format!("wasmtx_codec_{name}");
+        text.describe(&name, kind, help);
+        text.row(&name, "", &[], value);
+    }
+    let name = "wasmtx_codec_cpu_seconds_total";
+    text.describe(name, "counter", "Processor time of these processes.");
+    text.row(name, "", &[], statistics.cpu.as_secs_f64());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,5 +124,20 @@ mod tests {
         let mut none = Text::default();
         write(&mut none, &[("stats", &idle)]);
         assert_eq!(none.finish(), "");
+    }
+
+    #[test]
+    fn processes_are_shown_once_there_was_one() {
+        let mut text = Text::default();
+        let mut statistics = Statistics::default();
+        workers(&mut text, &statistics);
+        statistics.starts = 3;
+        statistics.restarts = 2;
+        statistics.cpu = std::time::Duration::from_millis(1_500);
+        workers(&mut text, &statistics);
+        let text = text.finish();
+        assert_eq!(text.matches("wasmtx_codec_workers 0\n").count(), 1, "{text}");
+        assert!(text.contains("wasmtx_codec_worker_restarts_total 2\n"), "{text}");
+        assert!(text.contains("wasmtx_codec_cpu_seconds_total 1.5\n"), "{text}");
     }
 }

@@ -40,6 +40,7 @@ pub(super) fn write(text: &mut Text, view: &View, counters: &Counters) {
         (counters.log_dropped)(),
     );
     plugins(text, &view.plugins.status());
+    conversions::workers(text, &view.workers.statistics());
 }
 
 fn single(text: &mut Text, name: &str, kind: &str, help: &str, value: impl std::fmt::Display) {

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use wasmtx_endpoints::codec::Workers;
 use wasmtx_sandbox::services::Codecs;
 
 /// The codecs of this server, or the reason why it has none.
-pub(super) fn codecs() -> Arc<dyn Codecs> {
+pub(super) fn codecs(workers: &Workers) -> Arc<dyn Codecs> {
     #[cfg(feature = "ffmpeg")]
-    return Arc::new(with::Sound::default());
+    return Arc::new(with::Sound(workers.clone()));
+    #[cfg(not(feature = "ffmpeg"))]
+    let _ = workers;
     #[cfg(not(feature = "ffmpeg"))]
     return Arc::new(wasmtx_sandbox::services::NoCodecs(
         "this wasmtx was built without FFmpeg (Cargo feature `ffmpeg`)",
@@ -16,7 +19,7 @@ pub(super) fn codecs() -> Arc<dyn Codecs> {
 
 #[cfg(feature = "ffmpeg")]
 mod with {
-    use wasmtx_endpoints::codec::{self, Options, Wanted, Workers};
+    use wasmtx_endpoints::codec::{self, Wanted, Workers};
     use wasmtx_media::{Frame, Track};
     use wasmtx_sandbox::{
         Target,
@@ -24,13 +27,7 @@ mod with {
     };
 
     /// Programs of their own, one for all streams.
-    pub(super) struct Sound(Workers);
-
-    impl Default for Sound {
-        fn default() -> Sound {
-            Sound(Workers::new(Options::default()))
-        }
-    }
+    pub(super) struct Sound(pub(super) Workers);
 
     impl Codecs for Sound {
         fn ready(&self) -> Result<(), String> {

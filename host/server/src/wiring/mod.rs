@@ -16,4 +16,4 @@ pub(crate) use plans::{PathDestinations, PathPlans, destinations, on_connect, pl
 pub(crate) use plugins::{specs, uses};
 pub(crate) use rtmp::rtmp;
 pub(crate) use rtsp::{identity_of, rtsp};
-pub(crate) use services::services;
+pub(crate) use services::{services, services_with};

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use wasmtx_endpoints::{
+    codec::{Options, Workers},
     outbound::{self, Allow},
     storage::{self, Directories, Quota},
 };
@@ -17,10 +18,15 @@ use super::codecs::codecs;
 
 /// The services of a server that need nothing but the machine.
 pub(crate) fn services() -> Services {
+    services_with(&Workers::new(Options::default()))
+}
+
+/// The same, with workers that somebody else sees, too.
+pub(crate) fn services_with(workers: &Workers) -> Services {
     let mut services = Services::default();
     services.http = Arc::new(Outbound);
     services.storage = Arc::new(Files(Directories::default()));
-    services.codecs = codecs();
+    services.codecs = codecs(workers);
     services
 }
 
