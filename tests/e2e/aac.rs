@@ -89,6 +89,31 @@ fn what_a_camera_sends_as_g711_becomes_aac() {
     assert_tone(&listen(&url, "-rtsp_transport tcp"));
 }
 
+#[test]
+fn a_codec_runs_from_the_first_player_that_needs_it_to_a_while_after_the_last() {
+    let server = server("{ mode: add }");
+    let _publisher = Player::FFmpeg.publish(&server, Transport::Tcp, "live", &Codec::Tone.clip());
+    assert_eq!(codecs(&server), ["H264", "Opus", "MPEG-4 Audio"]);
+    let reader = Reader::new(&server, "live");
+    let heard: Vec<_> = reader.tracks.iter().map(|track| track.codec.name()).collect();
+    assert_eq!(heard, ["H264", "Opus"], "RTSP carries what is sent");
+    reader.until(1, 20);
+    assert_eq!(plan(&server), (true, false));
+
+    let url = format!("rtmp://{}/live", server.address("rtmpAddress"));
+    let mut player = {
+        let line = format!("-nostdin -v warning -i {url} -c copy -f null -");
+        Tool::start("ffmpeg", line.split_whitespace())
+    };
+    until("the codec runs", || plan(&server).1.then_some(()));
+    assert_tone(&listen(&url, ""));
+    assert_eq!(server.metric("wasmtx_conversions_running", &["path=\"live\""]), 1.0);
+    player.kill();
+    until("the codec stops", || (!plan(&server).1).then_some(()));
+    assert_eq!(server.metric("wasmtx_conversions_begun_total", &["path=\"live\""]), 1.0);
+    assert!(server.path("live").is_some_and(|path| path["available"] == true));
+}
+
 /// The process that re-encodes for a server.
 fn worker(server: &Server) -> Option<Pid> {
     let processes = fs::read_dir("/proc").expect("/proc").flatten();

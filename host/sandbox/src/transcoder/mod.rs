@@ -48,8 +48,17 @@ pub(crate) struct Planner {
     tried: u64,
     /// A newer version should be asked.
     wanted: bool,
-    asking: Option<mpsc::Receiver<(Arc<Version>, Tracks, Result<Vec<(u32, wit::Plan)>, Refused>)>>,
+    asking: Option<mpsc::Receiver<Answer>>,
 }
+
+/// What a newer version says about the tracks of a running stream.
+struct Answer {
+    version: Arc<Version>,
+    tracks: Tracks,
+    plans: Result<Plans, Refused>,
+}
+
+type Plans = Vec<(u32, wit::Plan)>;
 
 impl Planner {
     pub(crate) fn new(slot: &Arc<Slot>, path: &str) -> Planner {
@@ -93,6 +102,7 @@ impl Planner {
             Ok(planned) => planned,
             Err(failure) => {
                 self.failed(opening, failure.into())?;
+                self.place.counts.set(Condition::Failed);
                 Vec::new()
             }
         };
@@ -188,9 +198,9 @@ impl Planner {
                 self.asking = None;
                 self.keep("it was not asked");
             }
-            Some(Ok((version, tracks, answer))) => {
+            Some(Ok(Answer { version, tracks, plans })) => {
                 self.asking = None;
-                let (plans, condition) = match answer {
+                let (plans, condition) = match plans {
                     _ if !version.enabled => (Vec::new(), Condition::Disabled),
                     Ok(plans) => (plans, Condition::Running),
                     Err(Refused::Unsupported) => (Vec::new(), Condition::Unsupported),
@@ -229,8 +239,9 @@ impl Planner {
             } else {
                 Ok(Vec::new())
             };
+            let tracks = opening.tracks;
             // The stream may have ended meanwhile.
-            let _ = done.send((version, opening.tracks, plans));
+            let _ = done.send(Answer { version, tracks, plans });
         });
         if taken {
             (self.asking, self.wanted, self.tried) = (Some(asking), false, number);
@@ -248,12 +259,7 @@ impl Planner {
     }
 }
 
-fn decide(
-    slot: &Slot,
-    place: &Arc<Place>,
-    version: &Arc<Version>,
-    opening: &Opening,
-) -> Result<Vec<(u32, wit::Plan)>, Refused> {
+fn decide(slot: &Slot, place: &Arc<Place>, version: &Arc<Version>, opening: &Opening) -> Result<Plans, Refused> {
     count(&place.counts.calls);
     let config = slot.config.as_deref().unwrap_or(&version.config);
     instance::decide(&slot.plugin.common, place, version, config, opening)

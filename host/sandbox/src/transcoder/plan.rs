@@ -296,8 +296,12 @@ mod tests {
         wit::Plan::Replace(target(codec))
     }
 
-    /// The ids that go on with their sources, and what is made always (`true`) or on demand.
-    fn outcome(planning: Planning<'_>) -> (Vec<(u32, Option<u32>)>, Vec<(u32, bool)>) {
+    /// Ids that go on, with those of their sources.
+    type Shown = Vec<(u32, Option<u32>)>;
+    /// Ids that are made, and whether always or on demand.
+    type Made = Vec<(u32, bool)>;
+
+    fn outcome(planning: Planning<'_>) -> (Shown, Made) {
         let (tracks, jobs) = planning.finish();
         let derived = |track: &Track| (track.id.0, track.derived.map(|source| source.0));
         let jobs = jobs.iter().map(|job| (job.made.0, job.always));
