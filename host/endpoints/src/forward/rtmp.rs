@@ -159,13 +159,14 @@ impl Session {
             let drained = reader.drain(FRAMES, BYTES, &mut entries, &mut lost);
             for entry in entries.drain(..) {
                 let track = &entry.tracks[entry.slot];
-                let time = flv::timestamp(entry.frame.dts, track.clock_rate);
+                let time = flv::milliseconds(entry.frame.dts.max(0), track.clock_rate);
                 if start.is_none() {
-                    tags.extend(muxer.opening(&entry.tracks, time));
+                    tags.extend(muxer.opening(&entry.tracks, 0));
                 }
-                let start = *start.get_or_insert(time);
+                // Sound may begin a little before the picture that the stream begins with.
+                let time = time.saturating_sub(*start.get_or_insert(time)).max(0);
                 muxer.tags(&entry.frame, track, &mut tags);
-                tags.drain(..).for_each(|tag| self.queue(tag, start));
+                tags.drain(..).for_each(|tag| self.queue(tag, time));
             }
             let (deadline, _) = self.drain()?;
             forward.outbound_bytes.add(self.output.len() as u64);
@@ -182,15 +183,15 @@ impl Session {
         }
     }
 
-    fn queue(&mut self, tag: Tag, start: u32) {
+    /// Sends a tag, `time` milliseconds after the stream began for this server.
+    fn queue(&mut self, tag: Tag, time: i64) {
         let kind = match tag.kind {
             flv::Kind::Audio => Kind::Audio,
             flv::Kind::Video => Kind::Video,
             flv::Kind::Script => Kind::Data,
         };
-        // Sound may begin a little before the picture that the stream begins with.
-        let timestamp = tag.timestamp.wrapping_sub(start).cast_signed().max(0).cast_unsigned();
-        self.client.send(kind, timestamp, tag.payload);
+        // Modulo 2^32 is what the field is.
+        self.client.send(kind, time as u32, tag.payload);
     }
 
     /// Takes what the machine has to say: until when, and whether media may be sent now.

@@ -11,7 +11,8 @@ use futures_util::future::BoxFuture;
 use tokio::{net::TcpListener, time::sleep};
 use uuid::Uuid;
 use wasmtx_hub::{
-    Access, CloseReason, Decision, Denial, Gate, Hub, PathConfig, PathName, Peer, Permit, Publisher, Rule, Rules,
+    Access, CloseReason, Decision, Denial, Gate, Hub, PathConfig, PathName, Peer, Permit, Publisher, Reader, Rule,
+    Rules,
 };
 use wasmtx_media::{Codec, Flags, Frame, Track, TrackId};
 
@@ -143,12 +144,29 @@ async fn a_stream_arrives_as_it_was_sent_and_begins_at_zero() {
         assert_eq!(entries[at].frame.pts, entries[0].frame.pts + at as i64 * 960);
     }
     assert!(entries[0].frame.pts < 960 * 1_000_000);
+    check_after_a_month(&mut publisher, &mut reader, number).await;
     let forward = registry.all().pop().unwrap();
     assert_eq!(forward.state(), (State::Forwarding, String::new()));
     assert!(forward.outbound_bytes.load() > 0);
     publisher.close(Instant::now(), CloseReason::Ended);
     eventually(|| forward.state().0 == State::Idle && path.publication().is_none()).await;
     forwarder.close(PATIENCE).await;
+}
+
+/// Numbers of milliseconds with a sign of their own in 32 bits are no reason to stand still.
+async fn check_after_a_month(publisher: &mut Publisher, reader: &mut Reader, number: i64) {
+    const MONTH: i64 = 31 * 24 * 3_600 * 50;
+    let mut entries = Vec::new();
+    let mut number = number + MONTH;
+    eventually(|| {
+        push(publisher, number);
+        number += 1;
+        let _ = reader.drain(100, usize::MAX, &mut entries, &mut 0);
+        entries.len() > 20
+    })
+    .await;
+    let pts: Vec<i64> = entries.iter().rev().take(10).map(|entry| entry.frame.pts).collect();
+    assert!(pts.windows(2).all(|pair| pair[0] - pair[1] == 960), "{pts:?}");
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ use bytes::Bytes;
 
 pub use choice::{Capabilities, Choice};
 pub use demuxer::{Demuxer, Output};
-pub use muxer::{Muxer, timestamp};
+pub use muxer::{Muxer, milliseconds, timestamp};
 
 /// What a tag holds; the number is also the type of an RTMP message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

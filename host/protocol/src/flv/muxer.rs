@@ -49,7 +49,8 @@ pub fn timestamp(dts: i64, clock_rate: u32) -> u32 {
     milliseconds(dts.max(0), clock_rate) as u32
 }
 
-fn milliseconds(ticks: i64, clock_rate: u32) -> i64 {
+/// Ticks as milliseconds, rounded down.
+pub fn milliseconds(ticks: i64, clock_rate: u32) -> i64 {
     let milliseconds = (i128::from(ticks) * 1_000).div_euclid(clock_rate.max(1).into());
     i64::try_from(milliseconds).unwrap_or_default()
 }
