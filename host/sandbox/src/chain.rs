@@ -179,10 +179,11 @@ impl Stream {
                 planner.show(opening, planned);
             }
         }
-        let place = |job: &Job| self.planners[job.planner].place().clone();
-        let jobs = jobs.into_iter().map(|job| (place(&job), job));
-        let jobs = jobs.map(|(place, job)| (job, place)).collect();
-        self.makings.set(jobs, &self.filtered, &tracks);
+        let counted = jobs.into_iter().map(|job| {
+            let place = self.planners[job.planner].place().clone();
+            (job, place)
+        });
+        self.makings.set(counted.collect(), &self.filtered, &tracks);
         self.shown = if tracks == self.filtered {
             self.filtered.clone()
         } else {

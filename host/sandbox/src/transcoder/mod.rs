@@ -21,6 +21,7 @@ pub(crate) use self::{
 use crate::{
     aside::Aside,
     bindings::transcoder::transcoder as wit,
+    convert::same_shape,
     entry::Slot,
     failure::Refused,
     instance,
@@ -95,7 +96,7 @@ impl Planner {
         let tracks = planning.tracks();
         let said = match self.said.take() {
             Some(said) if said.tracks == tracks => said,
-            _ => self.ask(opening, tracks)?,
+            before => self.ask(opening, tracks, before)?,
         };
         self.place.counts.set(said.condition);
         let planned = match planning.apply(number, &said.plans) {
@@ -130,7 +131,9 @@ impl Planner {
         *shown = planned;
     }
 
-    fn ask(&mut self, opening: &Opening, tracks: Tracks) -> Result<Said, String> {
+    /// What the plugin says about these tracks. One that fails where it did not before, about the same tracks with other
+    /// parameters, is taken at its former word: readers that hear what it planned stay.
+    fn ask(&mut self, opening: &Opening, tracks: Tracks, before: Option<Said>) -> Result<Said, String> {
         let version = self.slot.plugin.version.load_full();
         (self.tried, self.wanted, self.asking) = (version.number, false, None);
         let opening = Opening {
@@ -153,7 +156,12 @@ impl Planner {
             Err(Refused::Unsupported) => Ok(nothing(Condition::Unsupported)),
             Err(refused) => {
                 self.failed(&opening, refused)?;
-                Ok(nothing(Condition::Failed))
+                let nothing = nothing(Condition::Failed);
+                let before = before.filter(|before| same_shape(&before.tracks, &nothing.tracks));
+                Ok(Said {
+                    plans: before.map_or(nothing.plans, |before| before.plans),
+                    ..nothing
+                })
             }
         }
     }

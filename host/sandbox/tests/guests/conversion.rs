@@ -348,6 +348,33 @@ fn a_new_version_changes_the_tracks_of_a_running_stream_only_where_it_may() {
 }
 
 #[test]
+fn a_transcoder_that_fails_when_parameters_change_is_taken_at_its_former_word() {
+    let bench = Bench::default();
+    let registry = bench.registry("add");
+    let (mut stream, _, before) = begin(&registry);
+    registry.apply(vec![plugin(GUEST, json!({ "mode": "trap" }))]).unwrap();
+    let mut titled = tracks().to_vec();
+    titled[0].extra = vec![("title".into(), "hall".into())];
+    let after = stream.reopen(titled.into()).unwrap();
+    assert_eq!(usage(&registry, GUEST).traps, 1);
+    assert_eq!(ids(&after), ids(&before));
+    let other = |track: &Track| Track {
+        codec: Codec::Vp9,
+        ..track.clone()
+    };
+    let changed: Vec<Track> = [other(&tracks()[0])]
+        .into_iter()
+        .chain(tracks()[1..].to_vec())
+        .collect();
+    let after = stream.reopen(changed.into()).unwrap();
+    assert_eq!(
+        ids(&after),
+        [(VIDEO.0, None), (AUDIO.0, None)],
+        "of other tracks it said nothing"
+    );
+}
+
+#[test]
 fn a_new_version_that_says_the_same_disturbs_nothing() {
     let bench = Bench::default();
     let registry = bench.registry("replace");
