@@ -358,6 +358,8 @@ impl<F: Feed> Member<F> {
     fn write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let written = std::task::ready!(self.hand.outgoing.poll_write(cx, &mut self.hand.writer))?;
         self.hand.feed.count_sent(written);
+        // A slow reader that takes a little all the time is not stalled.
+        self.stalled_since = (!self.hand.outgoing.is_empty()).then(Instant::now);
         Poll::Ready(Ok(()))
     }
 
@@ -375,5 +377,77 @@ impl<F: Feed> Member<F> {
         feed.close(reason);
         // A reader's task that is gone needs no answer.
         let _ = self.told.send(over);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tokio::{
+        io::AsyncReadExt,
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+
+    /// A reader whose stream has nothing new.
+    struct Silence;
+
+    impl Feed for Silence {
+        type Space = ();
+
+        fn fill(&mut self, _now: Instant, _outgoing: &mut Outgoing, (): &mut ()) -> Option<CloseReason> {
+            None
+        }
+
+        fn has_more(&self) -> bool {
+            false
+        }
+
+        fn merge_window(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn count_sent(&self, _bytes: usize) {}
+
+        fn close(self, _reason: CloseReason) {}
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_takes_a_little_all_the_time_is_not_too_slow() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (_reader, writer) = listener.accept().await.unwrap().0.into_split();
+        let write_timeout = Duration::from_secs(60);
+        let mut outgoing = Outgoing::default();
+        outgoing.push(Bytes::from(vec![0; 64 << 20]));
+        let mut members = [Member {
+            id: 0,
+            hand: Hand {
+                writer,
+                feed: Silence,
+                outgoing,
+                write_timeout,
+            },
+            told: oneshot::channel().0,
+            stalled_since: None,
+            ended: None,
+            leaves: None,
+        }];
+        let start = Instant::now();
+        assert!(members[0].serve(start, &mut ()).is_none());
+        assert_eq!(members[0].stalled_since, Some(start));
+        let mut space = vec![0; 64 << 10];
+        let takes = async {
+            loop {
+                client.read_exact(&mut space).await.unwrap();
+            }
+        };
+        tokio::select! {
+            () = writable(&mut members) => {}
+            () = takes => {}
+        }
+        let later = start + write_timeout;
+        assert!(members[0].serve(later, &mut ()).is_none(), "it took something since");
     }
 }
