@@ -107,7 +107,8 @@ impl Muxer {
             .collect();
         let metadata = Tag {
             kind: Kind::Script,
-            timestamp,
+            // FFmpeg takes metadata at any other time for a track of text.
+            timestamp: 0,
             payload: amf0::write(&[ON_META_DATA.into(), metadata(&current)]).into(),
         };
         let starts = current.iter().filter_map(|(lane, codec)| lane.start(codec, timestamp));

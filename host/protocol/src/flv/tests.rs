@@ -512,7 +512,8 @@ fn the_opening_describes_the_tracks() {
         })
         .collect();
     let opening = Muxer::new(&tracks).opening(&tracks, 7);
-    assert!(opening.iter().all(|tag| tag.timestamp == 7));
+    let times: Vec<u32> = opening.iter().map(|tag| tag.timestamp).collect();
+    assert_eq!(times, [0, 7, 7]);
     assert_eq!(
         opening.iter().map(|tag| tag.kind).collect::<Vec<_>>(),
         [Kind::Script, Kind::Video, Kind::Audio]
