@@ -72,7 +72,7 @@ fn sound_of(frame: &frame::Audio, channels: usize) -> Sound {
     if frame.samples() == 0 {
         return Sound::new(channels);
     }
-    Sound::of((0..channels).map(row).collect())
+    Sound::decoded((0..channels).map(row).collect())
 }
 
 fn words(error: ff::Error) -> String {

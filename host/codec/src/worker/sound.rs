@@ -1,5 +1,8 @@
 //! Decoded sound between two pieces of FFmpeg: a queue of samples per channel, and what the clock wants done to them.
 
+/// Sound beyond full scale is played cut off; what is far beyond was never sound.
+const LOUDEST: f32 = 4.0;
+
 /// Samples as numbers around ±1, one row per channel, all of one length.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Sound {
@@ -17,6 +20,19 @@ impl Sound {
     pub(crate) fn of(channels: Vec<Vec<f32>>) -> Sound {
         debug_assert!(channels.windows(2).all(|pair| pair[0].len() == pair[1].len()));
         Sound { channels }
+    }
+
+    /// The same for samples that FFmpeg decoded: of a damaged packet they may be anything, and an encoder that gets what is no
+    /// number refuses everything that follows.
+    pub(crate) fn decoded(mut channels: Vec<Vec<f32>>) -> Sound {
+        for sample in channels.iter_mut().flatten() {
+            *sample = if sample.is_nan() {
+                0.0
+            } else {
+                sample.clamp(-LOUDEST, LOUDEST)
+            };
+        }
+        Sound::of(channels)
     }
 
     /// Samples in each channel.
@@ -94,6 +110,12 @@ mod tests {
         assert_eq!(sound.take(1), Sound::of(vec![vec![1.0], vec![3.0]]));
         assert_eq!(sound.take(9), Sound::of(vec![vec![2.0, 0.0], vec![4.0, 0.0]]));
         assert_eq!(sound.len(), 0);
+    }
+
+    #[test]
+    fn what_is_no_sound_becomes_none() {
+        let sound = Sound::decoded(vec![vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30, -1.5]]);
+        assert_eq!(sound.channels(), [[0.0, 4.0, -4.0, 4.0, -1.5]]);
     }
 
     #[test]

@@ -104,6 +104,20 @@ fn what_cannot_be_opened_is_refused_by_name() {
 }
 
 #[test]
+fn a_converter_that_failed_can_be_opened_again_under_its_name() {
+    let mut worker = Worker::start();
+    worker.say(&Request::Open {
+        id: 1,
+        source: source(Decode::ALaw, 1, 1),
+        target: target(Encode::Aac, 8_000, 1),
+    });
+    assert!(matches!(worker.hear(), Answer::Failed { id: 1, .. }));
+    worker.say(&Request::Close { id: 1 });
+    worker.open(1, &source(Decode::ALaw, 8_000, 1), target(Encode::Aac, 8_000, 1));
+    worker.end();
+}
+
+#[test]
 fn an_hour_of_samples_in_one_packet_is_refused() {
     let mut worker = Worker::start();
     let mut converted = Converted::default();

@@ -1,7 +1,10 @@
 //! One converter, as the server sees it: between the publisher's task, which gives and fetches, and the threads that speak to
 //! the worker.
 
-use std::{collections::VecDeque, time::Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -14,8 +17,11 @@ const READY: usize = 512;
 const UNDERWAY_LEN: usize = 2 << 20;
 /// Bytes of a packet that was made: more than both codecs can put there.
 const MADE_LEN: usize = 16 << 10;
+/// After a failure it is tried again, after each one more later.
+const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// Times that a worker may end with packets of this converter in it, half of them forgotten each time that it goes well for
-/// [`READY`] packets. Sound that ends every worker is not given to the next.
+/// [`READY`] packets. Sound that ends every worker is given to the
+/// next seldom.
 const ENDS: u32 = 6;
 
 /// What went wrong with a conversion since it began.
@@ -54,8 +60,12 @@ struct State {
     ended: Option<i64>,
     /// The next frame does not follow from the last.
     gap: bool,
-    /// It makes nothing any more.
-    failed: bool,
+    /// It makes nothing, until then at least.
+    failed: Option<Instant>,
+    /// Times that it failed since it last made something.
+    failures: u32,
+    /// A worker was told of it before.
+    known: bool,
     finishing: bool,
     finished: bool,
     closed: bool,
@@ -102,7 +112,7 @@ impl Link {
             bitrate: 0,
         };
         let link = Link::new(0, path, source, target, Bytes::new());
-        link.state.lock().failed = true;
+        link.state.lock().finished = true;
         link
     }
 
@@ -113,10 +123,15 @@ impl Link {
     // The publisher's side.
 
     /// Whether one more packet of so many bytes may be under way; if so, it is.
-    pub(super) fn begin(&self, len: usize) -> bool {
+    pub(super) fn begin(&self, len: usize, now: Instant) -> bool {
         let mut state = self.state.lock();
+        if state.failed.is_some_and(|again| now >= again) {
+            state.failed = None;
+            // Whoever has it forgets it, and is told anew.
+            state.worker = 0;
+        }
         let room = state.underway.len() < WINDOW as usize && state.underway_len + len <= UNDERWAY_LEN;
-        let may = room && len <= PACKET_LEN && !state.failed && !state.finishing;
+        let may = room && len <= PACKET_LEN && state.failed.is_none() && !state.finishing && !state.finished;
         if may {
             state.underway.push_back(len);
             state.underway_len += len;
@@ -151,7 +166,7 @@ impl Link {
 
     pub(super) fn is_finished(&self) -> bool {
         let state = self.state.lock();
-        state.ready.is_empty() && (state.finished || state.failed)
+        state.ready.is_empty() && (state.finished || state.failed.is_some())
     }
 
     pub(super) fn close(&self) {
@@ -165,7 +180,7 @@ impl Link {
     }
 
     pub(super) fn has_failed(&self) -> bool {
-        self.state.lock().failed
+        self.state.lock().failed.is_some()
     }
 
     /// Whether a worker has it.
@@ -173,16 +188,22 @@ impl Link {
         self.state.lock().worker == worker
     }
 
-    /// A worker is told of it.
-    pub(super) fn enter(&self, worker: u64) {
-        self.state.lock().worker = worker;
+    /// A worker is told of it. Answers whether one was before, this one perhaps.
+    pub(super) fn enter(&self, worker: u64) -> bool {
+        let mut state = self.state.lock();
+        state.worker = worker;
+        std::mem::replace(&mut state.known, true)
     }
 
-    /// The worker gets one of its packets.
-    pub(super) fn sent(&self, now: Instant) {
+    /// The worker gets one of its packets, unless the converter failed meanwhile: then nobody would answer.
+    pub(super) fn send(&self, now: Instant) -> bool {
         let mut state = self.state.lock();
+        if state.failed.is_some() {
+            return false;
+        }
         state.inside += 1;
         state.owes.get_or_insert(now);
+        true
     }
 
     /// A packet that was taken is not sent.
@@ -236,17 +257,24 @@ impl Link {
         state.take(packets)
     }
 
-    /// It makes nothing any more. What was under way is lost; answers how many that were.
-    pub(super) fn fail(&self) -> u64 {
+    /// It does not go on as it is. What was in the worker is lost; answers how many packets that were.
+    pub(super) fn fail(&self, now: Instant) -> u64 {
         let mut state = self.state.lock();
-        state.failed = true;
+        state.failed = Some(now + state.pause());
+        state.failures = state.failures.saturating_add(1);
         state.owes = None;
+        state.gap = true;
         state.leave()
+    }
+
+    /// Nothing that is inside comes out any more.
+    pub(super) fn give_up(&self) {
+        self.state.lock().finished = true;
     }
 
     /// The worker has ended, `by_sound` perhaps. Answers how many packets were lost in it, and whether this one may go on in
     /// the next.
-    pub(super) fn orphaned(&self, by_sound: bool) -> (u64, bool) {
+    pub(super) fn orphaned(&self, by_sound: bool, now: Instant) -> (u64, bool) {
         let mut state = self.state.lock();
         let lost = state.leave();
         state.worker = 0;
@@ -259,12 +287,20 @@ impl Link {
         }
         // What it should have finished went with it.
         state.finished = state.finished || state.finishing;
-        state.failed = state.failed || state.ends >= ENDS;
-        (lost, !state.failed)
+        if state.ends >= ENDS {
+            state.ends -= 1;
+            state.failed = Some(now + AGAIN.1);
+        }
+        (lost, state.failed.is_none())
     }
 }
 
 impl State {
+    /// Until it is tried again.
+    fn pause(&self) -> Duration {
+        AGAIN.0.saturating_mul(1 << self.failures.min(6)).min(AGAIN.1)
+    }
+
     /// Forgets what the worker has.
     fn leave(&mut self) -> u64 {
         let inside = std::mem::take(&mut self.inside);
@@ -285,6 +321,9 @@ impl State {
     /// end: then its first is left out.
     fn take(&mut self, packets: Vec<Packet>) -> Judged {
         let mut made = 0;
+        if !packets.is_empty() {
+            self.failures = 0;
+        }
         for packet in packets {
             let Some(end) = packet.pts.checked_add(packet.duration.into()) else {
                 return Judged::Absurd;
@@ -341,8 +380,8 @@ mod tests {
 
     /// A packet on its way into the worker.
     fn give(link: &Link) {
-        assert!(link.begin(10));
-        link.sent(Instant::now());
+        assert!(link.begin(10, Instant::now()));
+        assert!(link.send(Instant::now()));
     }
 
     fn answer(link: &Link, pts: &[i64]) -> Judged {
@@ -353,17 +392,17 @@ mod tests {
     fn no_more_is_under_way_than_may_be() {
         let link = link();
         for _ in 0..WINDOW {
-            assert!(link.begin(10));
+            assert!(link.begin(10, Instant::now()));
         }
-        assert!(!link.begin(10));
+        assert!(!link.begin(10, Instant::now()));
         link.take_back();
-        assert!(link.begin(10));
+        assert!(link.begin(10, Instant::now()));
         link.drop_one();
-        assert!(link.begin(10));
-        assert!(!link.begin(10));
+        assert!(link.begin(10, Instant::now()));
+        assert!(!link.begin(10, Instant::now()));
         let large = self::link();
-        assert!(!large.begin(PACKET_LEN + 1));
-        let taken = (0..WINDOW).filter(|_| large.begin(PACKET_LEN)).count();
+        assert!(!large.begin(PACKET_LEN + 1, Instant::now()));
+        let taken = (0..WINDOW).filter(|_| large.begin(PACKET_LEN, Instant::now())).count();
         assert_eq!(taken, UNDERWAY_LEN / PACKET_LEN);
     }
 
@@ -387,7 +426,7 @@ mod tests {
         assert_eq!(answer(&link, &[0, 960]), Judged::Good(2));
         give(&link);
         give(&link);
-        assert_eq!(link.orphaned(true), (2, true));
+        assert_eq!(link.orphaned(true, Instant::now()), (2, true));
         assert_eq!(link.report(), Report { lost: 2, restarts: 1 });
         give(&link);
         assert_eq!(answer(&link, &[1_000, 1_960, 2_920]), Judged::Good(2));
@@ -400,22 +439,50 @@ mod tests {
     }
 
     #[test]
-    fn sound_that_ends_every_worker_is_not_given_to_the_next() {
-        let link = link();
+    fn sound_that_ends_every_worker_is_given_to_the_next_seldom() {
+        let (link, now) = (link(), Instant::now());
         for end in 1..=ENDS {
             give(&link);
-            assert_eq!(link.orphaned(true), (1, end < ENDS));
+            assert_eq!(link.orphaned(true, now), (1, end < ENDS));
         }
-        assert!(!link.begin(10));
+        assert!(!link.begin(10, now + AGAIN.1 / 2));
+        assert!(link.begin(10, now + AGAIN.1));
+        assert!(link.send(now));
+        assert_eq!(link.orphaned(true, now), (1, false));
+    }
+
+    #[test]
+    fn a_converter_that_failed_is_opened_again_after_a_pause_that_grows() {
+        let (link, now) = (link(), Instant::now());
+        for pause in [1, 2, 4, 8, 16, 32, 60, 60] {
+            link.enter(1);
+            give(&link);
+            assert!(link.begin(10, now));
+            assert_eq!(link.fail(now), 1);
+            // One that was on its way is not sent.
+            assert!(!link.send(now));
+            link.drop_one();
+            assert!(link.has_failed() && link.is_in(1));
+            let pause = Duration::from_secs(pause);
+            assert!(!link.begin(10, now + pause - Duration::from_millis(1)));
+            assert!(link.begin(10, now + pause));
+            assert!(!link.has_failed() && !link.is_in(1));
+            link.take_back();
+        }
+        assert!(link.enter(1), "the worker is to forget it first");
+        give(&link);
+        assert_eq!(answer(&link, &[0]), Judged::Good(1));
+        link.fail(now);
+        assert!(link.begin(10, now + AGAIN.0));
     }
 
     #[test]
     fn a_worker_that_is_killed_or_has_none_of_its_packets_is_not_the_fault_of_a_converter() {
         let link = link();
         for _ in 0..3 * ENDS {
-            assert_eq!(link.orphaned(true), (0, true));
+            assert_eq!(link.orphaned(true, Instant::now()), (0, true));
             give(&link);
-            assert_eq!(link.orphaned(false), (1, true));
+            assert_eq!(link.orphaned(false, Instant::now()), (1, true));
         }
     }
 

@@ -22,7 +22,7 @@ use std::{
         atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -236,7 +236,7 @@ impl Converter {
     pub fn push(&mut self, frame: &Frame) -> bool {
         let counts = &self.shared.counts;
         counts.packets_in.fetch_add(1, Relaxed);
-        let mut taken = self.link.begin(frame.payload.len());
+        let mut taken = self.link.begin(frame.payload.len(), Instant::now());
         let orders = self.orders.as_ref().filter(|_| taken);
         if orders.is_some_and(|orders| !orders.packet(&self.link, frame.pts, &frame.payload)) {
             self.link.take_back();

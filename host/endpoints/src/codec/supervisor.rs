@@ -47,7 +47,7 @@ impl Orders {
 
     pub(super) fn finish(&self, link: &Arc<Link>) {
         if link.finish() && self.0.try_send(Order::Finish(link.clone())).is_err() {
-            link.fail();
+            link.give_up();
         }
     }
 
@@ -216,13 +216,17 @@ impl Supervisor {
             }
         };
         let packet = matches!(request, Request::Packet { .. });
-        if link.is_closed() || link.has_failed() || !self.enter(&link) || request.write(&mut self.wire).is_err() {
-            if packet {
-                link.drop_one();
-                self.shared.counts.packets_lost.fetch_add(1, Relaxed);
-            }
-        } else if packet {
-            link.sent(Instant::now());
+        let wanted = !link.is_closed() && !link.has_failed() && self.enter(&link);
+        if packet && !(wanted && link.send(Instant::now())) {
+            link.drop_one();
+            self.shared.counts.packets_lost.fetch_add(1, Relaxed);
+        } else if wanted && let Err(error) = request.write(&mut self.wire) {
+            // Its length was looked at when it was taken.
+            tracing::error!(path = link.path(), "a packet cannot be said to a worker: {error}");
+            self.shared
+                .counts
+                .packets_lost
+                .fetch_add(link.fail(Instant::now()), Relaxed);
         }
     }
 
@@ -234,11 +238,15 @@ impl Supervisor {
                 source: link.source.clone(),
                 target: link.target,
             };
-            if open.write(&mut self.wire).is_err() {
-                link.fail();
+            if link.enter(self.worker) {
+                // A message of five bytes is never too long.
+                let _ = Request::Close { id: link.id }.write(&mut self.wire);
+            }
+            if let Err(error) = open.write(&mut self.wire) {
+                tracing::warn!(path = link.path(), "sound is not re-encoded: {error}");
+                link.fail(Instant::now());
                 return false;
             }
-            link.enter(self.worker);
         }
         true
     }
@@ -278,12 +286,12 @@ impl Supervisor {
     fn orphan(&self, by_sound: bool) {
         let converters = self.shared.converters.lock();
         for link in converters.by_id.values().filter(|link| link.is_in(self.worker)) {
-            let (lost, goes_on) = link.orphaned(by_sound);
+            let (lost, goes_on) = link.orphaned(by_sound, Instant::now());
             self.shared.counts.packets_lost.fetch_add(lost, Relaxed);
             if !goes_on {
                 tracing::error!(
                     path = link.path(),
-                    "sound is not re-encoded any more: it ends every worker that gets it"
+                    "sound is not re-encoded for a minute: it ends every worker that gets it"
                 );
             }
         }
@@ -299,9 +307,7 @@ impl Supervisor {
                     link.drop_one();
                     self.shared.counts.packets_lost.fetch_add(1, Relaxed);
                 }
-                Order::Finish(link) => {
-                    link.fail();
-                }
+                Order::Finish(link) => link.give_up(),
             }
         }
     }
@@ -373,7 +379,7 @@ impl Ear {
                 if let Some(link) = link(id) {
                     let words: String = words.chars().filter(|letter| !letter.is_control()).collect();
                     tracing::warn!(path = link.path(), "sound is not re-encoded: {problem}: {words}");
-                    shared.counts.packets_lost.fetch_add(link.fail(), Relaxed);
+                    shared.counts.packets_lost.fetch_add(link.fail(now), Relaxed);
                 }
                 Judged::Good(0)
             }
