@@ -6,7 +6,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use wasmtx_media::{Codec as MediaCodec, Kind};
 
-use crate::harness::{Codec, Player, Publisher, Reader, Server, Transport, assert_run, made_up};
+use crate::harness::{Codec, Player, Publisher, Reader, Server, Tool, Transport, assert_run, made_up};
 
 const SECRET: &str = "a secret that only this test knows";
 
@@ -115,4 +115,52 @@ fn a_session_ends_when_its_token_does() {
     ends.until_end();
     publisher.send_all(&made_up(2, 1, 100)[1..]);
     stays.until(0, 2);
+}
+
+/// Publishes by RTMP, for as long as the server lets it.
+fn publish_rtmp(server: &Server, path: &str, token: &str) -> Tool {
+    let url = format!("rtmp://{}/{path}?token={token}", server.address("rtmpAddress"));
+    let file = Codec::H264.clip().file.to_str().expect("a path of ours").to_owned();
+    Tool::start(
+        "ffmpeg",
+        [
+            "-nostdin", "-v", "error", "-re", "-i", &file, "-c", "copy", "-f", "flv", &url,
+        ],
+    )
+}
+
+#[test]
+fn a_token_in_the_url_counts_for_rtmp_too() {
+    let server = server();
+    for wrong in [
+        token("read", "cam1", 3_600),
+        token("publish", "cam2", 3_600),
+        "x".to_owned(),
+    ] {
+        assert!(!publish_rtmp(&server, "cam1", &wrong).wait().success(), "{wrong}");
+    }
+    let _publisher = publish_rtmp(&server, "cam1", &token("publish", "cam1", 3_600));
+    server.online("cam1");
+    let conn = server.api("rtmpconns/list")["items"][0].clone();
+    assert_eq!(conn["query"], "token=<redacted>", "{conn}");
+    let play = |token: &str| {
+        let url = format!("rtmp://{}/cam1?token={token}", server.address("rtmpAddress"));
+        let line = [
+            "-nostdin",
+            "-v",
+            "error",
+            "-i",
+            &url,
+            "-c",
+            "copy",
+            "-frames:v",
+            "10",
+            "-f",
+            "null",
+            "-",
+        ];
+        Tool::start("ffmpeg", line).wait()
+    };
+    assert!(!play("x").success());
+    assert!(play(&token("read", "cam1", 3_600)).success());
 }
