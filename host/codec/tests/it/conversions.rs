@@ -73,6 +73,23 @@ fn cut(bytes: Vec<u8>, len: usize) -> Vec<Bytes> {
     bytes.chunks_exact(len).map(Bytes::copy_from_slice).collect()
 }
 
+/// A tone as frames of MP3. Without the reservoir and the header frame every frame stands alone.
+fn mp3(rate: u32, channels: u8) -> Vec<Bytes> {
+    let how = "-c:a libmp3lame -b:a 128k -reservoir 0 -write_xing 0 -id3v2_version 0 -f mp3";
+    let mp3 = encoded(rate, channels, how);
+    let mut frames = Vec::new();
+    let mut rest = &mp3[..];
+    while rest.len() > 4 {
+        let len = 144 * 128_000 / rate as usize + usize::from(rest[2] >> 1 & 1);
+        if len > rest.len() {
+            break;
+        }
+        frames.push(Bytes::copy_from_slice(&rest[..len]));
+        rest = &rest[len..];
+    }
+    frames
+}
+
 /// Sends a tone through and listens to it.
 fn check(source: &Source, target: Target, packets: Vec<(i64, Bytes)>, samples: u32) {
     let first = packets[0].0 * i64::from(target.sample_rate) / i64::from(source.clock_rate);
@@ -159,26 +176,10 @@ fn linear_samples_of_every_depth_become_aac() {
 
 #[test]
 fn frames_of_mp3_ac3_and_flac_become_aac() {
-    // Without the reservoir and the header frame every frame of MP3 stands alone, of 417 or 418 bytes.
-    let mp3 = encoded(
-        44_100,
-        2,
-        "-c:a libmp3lame -b:a 128k -reservoir 0 -write_xing 0 -id3v2_version 0 -f mp3",
-    );
-    let mut frames = Vec::new();
-    let mut rest = &mp3[..];
-    while rest.len() > 4 {
-        let len = 144 * 128_000 / 44_100 + usize::from(rest[2] >> 1 & 1);
-        if len > rest.len() {
-            break;
-        }
-        frames.push(Bytes::copy_from_slice(&rest[..len]));
-        rest = &rest[len..];
-    }
     check(
         &source(Decode::Mp3, 44_100, 2),
         target(Encode::Aac, 44_100, 2),
-        timed(frames, 0, 1_152),
+        timed(mp3(44_100, 2), 0, 1_152),
         1_152,
     );
 
@@ -229,6 +230,49 @@ fn the_parameters_are_those_that_every_player_takes() {
     assert_eq!(aac.parameters, &[0x15, 0x88][..]);
     let opus = convert(&source(Decode::ALaw, 8_000, 1), target(Encode::Opus, 48_000, 1), []);
     assert_eq!(opus.parameters[..10], *b"OpusHead\x01\x01");
+}
+
+#[test]
+fn six_channels_stay_where_they_are_when_they_are_asked_for() {
+    // The second of six is the right one, in the order of both.
+    let silent = std::iter::repeat_n(0, 5);
+    let samples = tone(1_000.0, 48_000, 0.25, 48_000 * SECONDS)
+        .flat_map(|sample| silent.clone().take(1).chain([sample]).chain(silent.clone().take(4)));
+    let packets = timed(cut(big_endian(samples), 480 * 12), 0, 480);
+    let target = target(Encode::Aac, 48_000, 6);
+    let converted = convert(&source(Decode::Pcm16, 48_000, 6), target, packets);
+    let (heard, _) = hear(&converted, target);
+    for (channel, row) in heard.iter().enumerate() {
+        let loud = loudness(&row[48_000..96_000], 1_000.0, 48_000);
+        assert_eq!(loud > 0.2, channel == 1, "{channel}: {loud}");
+        assert!(channel == 1 || loud < 0.01, "{channel}: {loud}");
+    }
+}
+
+#[test]
+fn a_stream_that_changes_its_rate_and_channels_goes_on_in_time() {
+    let ticks = |rate: i64| 1_152 * 90_000 / rate;
+    let before = timed(mp3(44_100, 2), 0, ticks(44_100));
+    let from = before.last().unwrap().0 + ticks(44_100);
+    let after = timed(mp3(48_000, 1), from, ticks(48_000));
+    let ends = after.last().unwrap().0 + ticks(48_000);
+    let mut source = source(Decode::Mp3, 44_100, 2);
+    source.clock_rate = 90_000;
+    let target = target(Encode::Aac, 44_100, 2);
+    let converted = convert(&source, target, before.into_iter().chain(after));
+    assert!(converted.problems.is_empty());
+    for pair in converted.packets.windows(2) {
+        // What the encoder's frame was filled up with is all that may be between the two.
+        assert!((1_024..=2_048).contains(&(pair[1].pts - pair[0].pts)));
+    }
+    let last = converted.packets.last().unwrap().pts + 1_024;
+    assert!((last - ends * 44_100 / 90_000).abs() <= 2 * 1_024, "{last} {ends}");
+    let (heard, _) = hear(&converted, target);
+    for second in [1, 4] {
+        let part = &heard[1][second * 44_100..(second + 1) * 44_100];
+        let loud = loudness(part, 1_000.0, 44_100);
+        assert!((0.2..0.3).contains(&loud), "{second}: {loud}");
+    }
 }
 
 /// Silence with a click in it.
