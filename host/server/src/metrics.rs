@@ -91,6 +91,7 @@ const OBJECTS: &[&str] = &[
     "rtsps_session",
     "rtmp_conn",
     "rtmps_conn",
+    "flv_conn",
     "srt_conn",
     "webrtc_session",
     "moq_session",

@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context, anyhow};
 use wasmtx_endpoints::{
     codec::{Options, Workers},
-    forward,
+    flv, forward,
     hooks::{self, OnConnect, Runner},
     keeper::Keeper,
     rtmp, rtsp,
@@ -28,7 +28,7 @@ use crate::{
     log::Logs,
     sources,
     window::{Open, Window},
-    wiring::{self, Late, Streams},
+    wiring::{self, Flv, Late, Streams},
 };
 
 /// A started server. Dropping it without [`Server::stop`] cuts everybody off.
@@ -47,6 +47,8 @@ pub struct Server {
     sessions: rtsp::Registry,
     rtmp: Option<rtmp::Server>,
     rtmp_conns: rtmp::Registry,
+    flv: Option<Flv>,
+    flv_conns: flv::Registry,
     gate: Arc<Gate>,
     on_connect: OnConnect,
     window: Open,
@@ -76,6 +78,7 @@ impl Server {
         let sessions = rtsp::Registry::default();
         let rtmp_conns = rtmp::Registry::default();
         let forwards = forward::Registry::default();
+        let flv_conns = flv::Registry::default();
         let late = Late::default();
         let workers = Workers::new(Options::default());
         let mut services = wiring::services_with(&workers);
@@ -84,6 +87,7 @@ impl Server {
             hub: hub.clone(),
             sessions: sessions.clone(),
             rtmp: rtmp_conns.clone(),
+            flv: flv_conns.clone(),
             in_force: late.clone(),
         });
         services.compiling = compiling;
@@ -116,6 +120,8 @@ impl Server {
         let (rtsp, mut listeners) = start_rtsp(&config, &hub, &gate, &sessions, &on_connect)?;
         let (rtmp, rtmp_listeners) = start_rtmp(&config, &hub, &gate, &rtmp_conns, &on_connect)?;
         listeners.extend(rtmp_listeners);
+        let flv = Flv::start(&config.global, &hub, &gate, &flv_conns)?;
+        listeners.extend(flv.as_ref().map(Flv::listener));
         listeners.extend(window.listeners());
         let rtsp_port = rtsp
             .as_ref()
@@ -139,6 +145,7 @@ impl Server {
             rtsp: sessions.clone(),
             rtmp: rtmp_conns.clone(),
             forwards: forwards.clone(),
+            flv: flv_conns.clone(),
             config: Arc::new(move || current.config()),
             listeners: listeners.clone(),
             plugins: plugins.clone(),
@@ -146,7 +153,8 @@ impl Server {
             events: listening.followers(),
         };
         let log_dropped = move || log.as_ref().map_or(0, Logs::dropped);
-        let window = window.open(Arc::new(view), gate.clone(), Arc::new(log_dropped));
+        let refused = flv.as_ref().map(Flv::refused);
+        let window = window.open(Arc::new(view), gate.clone(), Arc::new(log_dropped), refused);
         for Listener { key, address } in &listeners {
             tracing::info!("listening: {key} {address}");
         }
@@ -164,6 +172,8 @@ impl Server {
             sessions,
             rtmp,
             rtmp_conns,
+            flv,
+            flv_conns,
             gate,
             on_connect,
             window,
@@ -207,6 +217,10 @@ impl Server {
         self.forwarder.reload();
         self.sessions.rules_changed();
         self.rtmp_conns.rules_changed();
+        if let Some(flv) = &self.flv {
+            flv.configure(&self.in_force.config().global);
+        }
+        self.flv_conns.rules_changed();
         if let Some(watch) = &self.watch {
             // Plugins that are new may lie where nothing was watched so far.
             watch.refresh();
@@ -262,8 +276,13 @@ impl Server {
                 rtmp.stop().await;
             }
         };
+        let flv = async {
+            if let Some(flv) = self.flv {
+                flv.close().await;
+            }
+        };
         let streams = async {
-            tokio::join!(rtsp, rtmp, self.keeper.close(GOODBYE));
+            tokio::join!(rtsp, rtmp, flv, self.keeper.close(GOODBYE));
             // Now everything has happened; who follows it over the API is told the end.
             self.listening.close().await;
         };
@@ -295,6 +314,8 @@ const LIVE: &[&str] = &[
     "authInternalUsers",
     "authOrder",
     "authFallback",
+    "hlsAllowOrigins",
+    "hlsTrustedProxies",
     "apiAllowOrigins",
     "apiTrustedProxies",
     "metricsAllowOrigins",

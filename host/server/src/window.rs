@@ -68,17 +68,23 @@ impl Window {
         bound.map(|(key, address)| Listener { key, address }).collect()
     }
 
-    /// Serves both.
+    /// Serves both. `flv` is what the metrics show of the server of HTTP-FLV.
     pub(crate) fn open(
         self,
         view: Arc<View>,
         gate: Arc<Gate>,
         log_dropped: Arc<dyn Fn() -> u64 + Send + Sync>,
+        flv: Option<http::Refused>,
     ) -> Open {
-        let named = [("api", &self.api), ("metrics", &self.metrics)];
+        let refused_by = |server: &Option<http::Server>| server.as_ref().map(http::Server::refused);
+        let named = [
+            ("api", refused_by(&self.api)),
+            ("metrics", refused_by(&self.metrics)),
+            ("flv", flv),
+        ];
         let refused = named
             .into_iter()
-            .filter_map(|(name, server)| Some((name, server.as_ref()?.refused())))
+            .filter_map(|(name, refused)| Some((name, refused?)))
             .collect();
         let counters = Counters {
             gate: gate.clone(),
@@ -106,7 +112,7 @@ impl Open {
 }
 
 /// Binds one server, with TLS when a key and a certificate are given.
-fn listen(
+pub(crate) fn listen(
     global: &Global,
     key: &'static str,
     address: &Address,

@@ -32,7 +32,7 @@ const LOG: &str = "log";
 
 /// What holds for every test: nothing but loopback, ports that the system chooses, everything switched on. As environment
 /// variables, so that a test's file says only what the test is about.
-const COMMON: [(&str, &str); 17] = [
+const COMMON: [(&str, &str); 21] = [
     ("MTX_LOGLEVEL", "debug"),
     ("MTX_API", "yes"),
     ("MTX_APIADDRESS", "127.0.0.1:0"),
@@ -50,6 +50,10 @@ const COMMON: [(&str, &str); 17] = [
     ("MTX_RTMPSERVERCERT", "server.crt"),
     ("MTX_RTSPSERVERKEY", "server.key"),
     ("MTX_RTSPSERVERCERT", "server.crt"),
+    ("MTX_FLVADDRESS", "127.0.0.1:0"),
+    ("MTX_HLSADDRESS", "127.0.0.1:0"),
+    ("MTX_HLSSERVERKEY", "server.key"),
+    ("MTX_HLSSERVERCERT", "server.crt"),
 ];
 
 /// A server with this configuration, everything else as it comes.

@@ -395,7 +395,7 @@ impl End {
     /// The label under which it is counted, when it is the client's fault.
     fn blame(&self) -> Option<&'static str> {
         match self {
-            End::Violation(_) => Some("malformed"),
+            End::Violation(_) => Some("websocket"),
             End::Chatter => Some("chatter"),
             End::Stream(CloseReason::TooSlow) => Some("too-slow"),
             _ => None,

@@ -1,5 +1,5 @@
-//! `/v3/rtspconns`, `rtspsessions`, `rtmpconns` and the same of the servers with TLS: who is connected, and sending them
-//! away.
+//! `/v3/rtspconns`, `rtspsessions`, `rtmpconns`, the same of the servers with TLS, and `flvconns`: who is connected, and
+//! sending them away.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::{
     Asked, Shared,
     answer::{Error, Page, Parameters, ok},
-    not_found, rtmp, rtsp,
+    flv, not_found, rtmp, rtsp,
 };
 use crate::config::Config;
 
@@ -25,6 +25,7 @@ enum Kind {
     RtspConns { encrypted: bool },
     RtspSessions { encrypted: bool },
     RtmpConns { encrypted: bool },
+    FlvConns,
 }
 
 impl Kind {
@@ -37,11 +38,13 @@ impl Kind {
             "rtspssessions" => Kind::RtspSessions { encrypted: true },
             "rtmpconns" => Kind::RtmpConns { encrypted: false },
             "rtmpsconns" => Kind::RtmpConns { encrypted: true },
+            "flvconns" => Kind::FlvConns,
             _ => return Err(not_found()),
         };
         let serves = match kind {
             Kind::RtspConns { encrypted } | Kind::RtspSessions { encrypted } => config.global.serves_rtsp(encrypted),
             Kind::RtmpConns { encrypted } => config.global.serves_rtmp(encrypted),
+            Kind::FlvConns => config.global.flv,
         };
         if serves { Ok(kind) } else { Err(not_found()) }
     }
@@ -49,7 +52,7 @@ impl Kind {
     fn missing(self) -> Error {
         let what = match self {
             Kind::RtspSessions { .. } => "session not found",
-            Kind::RtspConns { .. } | Kind::RtmpConns { .. } => "connection not found",
+            Kind::RtspConns { .. } | Kind::RtmpConns { .. } | Kind::FlvConns => "connection not found",
         };
         Error(StatusCode::NOT_FOUND, what)
     }
@@ -68,6 +71,7 @@ pub(super) async fn list(
         Kind::RtspConns { encrypted } => page(&view.rtsp.conns(encrypted), &query, rtsp::ShownConn::of),
         Kind::RtspSessions { encrypted } => page(&view.rtsp.sessions(encrypted), &query, rtsp::ShownSession::of),
         Kind::RtmpConns { encrypted } => page(&view.rtmp.conns(encrypted), &query, rtmp::ShownConn::of),
+        Kind::FlvConns => page(&view.flv.conns(), &query, flv::ShownConn::of),
     }
 }
 
@@ -90,6 +94,10 @@ pub(super) async fn one(State(view): Shared, Path((kind, id)): Path<(String, Str
         Kind::RtmpConns { encrypted } => {
             let conn = view.rtmp.conn(id).filter(|conn| conn.encrypted == encrypted);
             conn.map(|conn| Json(rtmp::ShownConn::of(&conn)).into_response())
+        }
+        Kind::FlvConns => {
+            let conn = view.flv.conn(id);
+            conn.map(|conn| Json(flv::ShownConn::of(&conn)).into_response())
         }
     };
     shown.ok_or(kind.missing())
@@ -115,6 +123,7 @@ pub(super) async fn kick(State(view): Shared, Path((kind, id)): Path<(String, St
             let conn = view.rtmp.conn(id);
             conn.is_some_and(|conn| conn.encrypted == encrypted && view.rtmp.kick(conn.id, WHY))
         }
+        Kind::FlvConns => view.flv.kick(id, WHY),
     };
     if !kicked {
         return Err(kind.missing());

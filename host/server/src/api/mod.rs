@@ -6,6 +6,7 @@ pub(crate) mod answer;
 mod clients;
 pub(crate) mod door;
 mod events;
+mod flv;
 mod forward;
 pub(crate) mod paths;
 mod plugins;
@@ -22,7 +23,9 @@ use axum::{
     routing::{get, post},
 };
 use serde::Serialize;
-use wasmtx_endpoints::{codec::Workers, forward as forwards, rtmp as rtmp_conns, rtsp as rtsp_sessions};
+use wasmtx_endpoints::{
+    codec::Workers, flv as flv_conns, forward as forwards, rtmp as rtmp_conns, rtsp as rtsp_sessions,
+};
 use wasmtx_hub::{Action, Gate, Hub};
 use wasmtx_media::WallClock;
 use wasmtx_sandbox::Registry;
@@ -47,6 +50,8 @@ pub struct View {
     pub rtmp: rtmp_conns::Registry,
     /// Where streams are sent on to.
     pub forwards: forwards::Registry,
+    /// The players of HTTP-FLV.
+    pub flv: flv_conns::Registry,
     /// The configuration in force.
     pub config: Current,
     /// The bound addresses.

@@ -10,7 +10,7 @@ use tokio::{
 use uuid::Uuid;
 use wasmtx_endpoints::{
     codec::{Options, Workers},
-    forward,
+    flv, forward,
     hooks::OnConnect,
     http::{self, Server},
     rtmp, rtsp,
@@ -92,6 +92,7 @@ impl Window {
             rtsp: sessions,
             rtmp: rtmp::Registry::default(),
             forwards: forward::Registry::default(),
+            flv: flv::Registry::default(),
             config: Arc::new(move || config.clone()),
             listeners: vec![Listener {
                 key: "rtspAddress",

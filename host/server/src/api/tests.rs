@@ -413,3 +413,22 @@ async fn destinations_are_listed_by_the_name_of_their_path() {
         assert_eq!((status, words.as_str()), expected, "{route}");
     }
 }
+
+#[tokio::test]
+async fn flv_players_are_listed_while_their_server_is_on() {
+    let window = Window::open("").await;
+    let list = window.get("/v3/flvconns/list").await;
+    let empty = json!({ "itemCount": 0, "pageCount": 0, "items": [] });
+    assert_eq!((list.status, list.json()), (200, empty));
+    let nobody = Uuid::nil();
+    for (method, route, expected) in [
+        ("GET", format!("get/{nobody}"), (404, "connection not found")),
+        ("POST", format!("kick/{nobody}"), (404, "connection not found")),
+        ("POST", "kick/x".to_owned(), (400, "invalid id")),
+    ] {
+        let (status, words) = error(&window.ask(method, &format!("/v3/flvconns/{route}"), &[]).await);
+        assert_eq!((status, words.as_str()), expected, "{route}");
+    }
+    let window = Window::open("flv: no\n").await;
+    assert_eq!(window.get("/v3/flvconns/list").await.status, 404);
+}

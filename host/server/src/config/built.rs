@@ -28,13 +28,20 @@ struct Feature {
 const GLOBAL: &[Feature] = &[
     Feature {
         switch: Some("hls"),
-        keys: &["hls*"],
+        // The others hold for HTTP-FLV, whose port it shares.
+        keys: &[
+            "hls",
+            "hlsAddress",
+            "hlsAlwaysRemux",
+            "hlsVariant",
+            "hlsSegment*",
+            "hlsPartDuration",
+            "hlsDirectory",
+            "hlsMuxerCloseAfter",
+            "hlsCDNSecret",
+            "hlsSessions",
+        ],
         protocol: Some("HLS"),
-    },
-    Feature {
-        switch: Some("flv"),
-        keys: &["flv*"],
-        protocol: Some("HTTP-FLV"),
     },
     Feature {
         switch: Some("webrtc"),

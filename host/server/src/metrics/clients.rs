@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wasmtx_endpoints::{rtmp, rtsp};
+use wasmtx_endpoints::{flv, rtmp, rtsp};
 
 use super::{
     Filter,
@@ -28,6 +28,9 @@ pub(super) fn write(text: &mut Text, view: &View, filter: &Filter<'_>) {
         if config.global.serves_rtmp(encrypted) {
             conns.write(text, filter, || objects(view.rtmp.conns(encrypted), rtmp_conn));
         }
+    }
+    if config.global.flv {
+        FLV_CONNS.write(text, filter, || objects(view.flv.conns(), flv_conn));
     }
 }
 
@@ -106,6 +109,15 @@ const RTMPS_CONNS: Class = Class {
     ..RTMP_CONNS
 };
 
+/// Ours: MediaMTX has no HTTP-FLV, and no older names of it.
+const FLV_CONNS: Class = Class {
+    title: "HTTP-FLV connections",
+    name: "flv_conns",
+    object: "flv_conn",
+    current: RTMP_CONNS.current,
+    deprecated: &[],
+};
+
 fn rtsp_conn(conn: &rtsp::Conn) -> Object {
     let (inbound, outbound) = (conn.inbound_bytes.load(), conn.outbound_bytes.load());
     Object {
@@ -174,6 +186,20 @@ fn rtmp_conn(conn: &rtmp::Conn) -> Object {
         ],
         current: vec![1, inbound, outbound, conn.outbound_frames_discarded.load()],
         deprecated: vec![inbound, outbound],
+        ..Object::default()
+    }
+}
+
+fn flv_conn(conn: &flv::Conn) -> Object {
+    let bytes = [conn.inbound_bytes.load(), conn.outbound_bytes.load()];
+    Object {
+        labels: vec![
+            ("id", conn.id.to_string()),
+            ("path", conn.path.clone()),
+            ("remoteAddr", conn.remote.to_string()),
+            ("state", state_word(rtmp::State::Read).to_owned()),
+        ],
+        current: vec![1, bytes[0], bytes[1], conn.outbound_frames_discarded.load()],
         ..Object::default()
     }
 }

@@ -113,7 +113,11 @@ fn connections(text: &mut Text, view: &View, counters: &Counters) {
         COUNTER,
         "Connections refused or closed for a reason that is the client's.",
     );
-    let streams = [("rtsp", view.rtsp.refused()), ("rtmp", view.rtmp.refused())];
+    let streams = [
+        ("rtsp", view.rtsp.refused()),
+        ("rtmp", view.rtmp.refused()),
+        ("flv", view.flv.refused()),
+    ];
     let streams = streams
         .into_iter()
         .flat_map(|(server, refused)| refused.into_iter().map(move |(reason, count)| (server, reason, count)));

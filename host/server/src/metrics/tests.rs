@@ -70,6 +70,15 @@ async fn without_objects_every_series_has_one_row_of_zero() {
     ];
     assert_eq!(lines(&window.scrape("?type=rtmp_conns").await), expected);
     assert_eq!(window.scrape("?type=rtmps_conns").await.body, "", "it is off");
+    let expected = [
+        "# HTTP-FLV connections",
+        "flv_conns 0",
+        "flv_conns_inbound_bytes 0",
+        "flv_conns_outbound_bytes 0",
+        "flv_conns_outbound_frames_discarded 0",
+        "",
+    ];
+    assert_eq!(lines(&window.scrape("?type=flv_conns").await), expected);
     let sessions = window.scrape("?type=rtsp_sessions").await;
     assert_eq!(lines(&sessions).iter().filter(|line| line.ends_with(" 0")).count(), 23);
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use arc_swap::ArcSwap;
 use uuid::Uuid;
-use wasmtx_endpoints::{rtmp, rtsp};
+use wasmtx_endpoints::{flv, rtmp, rtsp};
 use wasmtx_hub::{Hub, PathName};
 use wasmtx_sandbox::services::{Caller, Control};
 
@@ -18,6 +18,7 @@ pub(crate) struct Streams {
     pub(crate) hub: Hub,
     pub(crate) sessions: rtsp::Registry,
     pub(crate) rtmp: rtmp::Registry,
+    pub(crate) flv: flv::Registry,
     pub(crate) in_force: Late,
 }
 
@@ -43,11 +44,14 @@ impl Control for Streams {
             .session(id)
             .map(|session| session.details.lock().path.clone());
         let conn = || self.rtmp.conn(id).map(|conn| conn.details.lock().path.clone());
-        let Some(path) = session.or_else(conn) else { return };
+        let player = || self.flv.conn(id).map(|conn| conn.path.clone());
+        let Some(path) = session.or_else(conn).or_else(player) else {
+            return;
+        };
         if PathName::new(&path).is_ok_and(|path| self.may(caller, &path)) {
             let why = format!("plugin {}: {reason}", caller.plugin);
-            // It is in one of the two, if it is still there.
-            let _ = self.sessions.kick(id, &why) || self.rtmp.kick(id, &why);
+            // It is in one of them, if it is still there.
+            let _ = self.sessions.kick(id, &why) || self.rtmp.kick(id, &why) || self.flv.kick(id, &why);
         }
     }
 }

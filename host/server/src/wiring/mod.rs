@@ -2,6 +2,7 @@
 
 mod codecs;
 mod control;
+mod flv;
 mod limits;
 mod paths;
 mod plans;
@@ -11,6 +12,7 @@ mod rtsp;
 mod services;
 
 pub(crate) use control::{Late, Streams};
+pub(crate) use flv::Flv;
 pub(crate) use paths::{PathChains, chains, rules};
 pub(crate) use plans::{PathDestinations, PathPlans, destinations, on_connect, plans};
 pub(crate) use plugins::{specs, uses};

@@ -136,7 +136,7 @@ async fn a_player_hears_why_it_is_closed() {
     let mut client = open(&house, "/cam.flv").await;
     client.stream.write_all(b"\x81\x05Hello").await.unwrap();
     assert_eq!(client.closed().await, 1002);
-    assert_eq!(house.registry.refused(), [("malformed", 1)]);
+    assert_eq!(house.registry.refused(), [("websocket", 1)]);
 
     let client = open(&house, "/cam.flv").await;
     house.stop.send(true).unwrap();

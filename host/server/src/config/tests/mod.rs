@@ -249,7 +249,7 @@ fn what_is_not_built_is_named_in_one_warning_when_it_would_do_something() {
 
 #[test]
 fn protocols_that_are_on_by_default_and_not_served_are_listed_apart() {
-    assert_eq!(accepted("").unserved, ["HLS", "HTTP-FLV", "WebRTC", "SRT", "MoQ"]);
+    assert_eq!(accepted("").unserved, ["HLS", "WebRTC", "SRT", "MoQ"]);
     assert_eq!(
         accepted("rtmp: no\nhls: no\nsrt: no\nmoq: no\nflv: no\n").unserved,
         ["WebRTC"]

@@ -1,0 +1,83 @@
+//! The HTTP server of HTTP-FLV. Its port is meant to be that of HLS, whose keys for TLS, web pages and proxies hold for it.
+
+use std::sync::Arc;
+
+use tokio::{sync::watch, task::JoinSet};
+use wasmtx_endpoints::{flv, http};
+use wasmtx_hub::Hub;
+
+use crate::{access::Gate, config::Global, server::Listener, window};
+
+/// Serving; dropped, it stops.
+pub(crate) struct Flv {
+    service: flv::Service,
+    settings: flv::Settings,
+    address: String,
+    refused: http::Refused,
+    stop: watch::Sender<bool>,
+    server: JoinSet<()>,
+}
+
+impl Flv {
+    /// Binds what the configuration switches on, and serves.
+    ///
+    /// # Errors
+    /// The address, the key or the certificate that cannot be had.
+    pub(crate) fn start(
+        global: &Global,
+        hub: &Hub,
+        gate: &Arc<Gate>,
+        conns: &flv::Registry,
+    ) -> anyhow::Result<Option<Flv>> {
+        if !global.flv {
+            return Ok(None);
+        }
+        let pair = (global.hls_server_key.as_path(), global.hls_server_cert.as_path());
+        let pair = global.hls_encryption.then_some(pair);
+        let bound = window::listen(global, "flvAddress", &global.flv_address, pair)?;
+        let (address, refused) = (bound.local_address(), bound.refused());
+        let mut settings = flv::Settings::default();
+        settings.write_timeout = global.write_timeout;
+        let service = flv::Service::new(settings.clone(), hub.clone(), gate.clone(), conns.clone());
+        let (stop, stopped) = watch::channel(false);
+        let mut server = JoinSet::new();
+        server.spawn(bound.serve(service.router(), stopped));
+        let flv = Flv {
+            service,
+            settings,
+            address,
+            refused,
+            stop,
+            server,
+        };
+        flv.configure(global);
+        Ok(Some(flv))
+    }
+
+    /// Where it listens.
+    pub(crate) fn listener(&self) -> Listener {
+        Listener {
+            key: "flvAddress",
+            address: self.address.clone(),
+        }
+    }
+
+    /// Counts what it refused.
+    pub(crate) fn refused(&self) -> http::Refused {
+        self.refused.clone()
+    }
+
+    /// Puts the settings in force that do not wait for a restart.
+    pub(crate) fn configure(&self, global: &Global) {
+        let mut settings = self.settings.clone();
+        settings.allow_origins.clone_from(&global.hls_allow_origins);
+        settings.trusted_proxies.clone_from(&global.hls_trusted_proxies);
+        self.service.configure(settings);
+    }
+
+    /// Sends the players away and stops.
+    pub(crate) async fn close(mut self) {
+        self.stop.send_replace(true);
+        while self.server.join_next().await.is_some() {}
+    }
+}
