@@ -17,6 +17,7 @@ mod compile;
 mod documents;
 mod events;
 mod examples;
+mod flv;
 mod forward;
 mod hooks;
 mod injection;
