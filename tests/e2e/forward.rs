@@ -48,7 +48,7 @@ fn check(key: &str, scheme: &str, more: &str) {
     let dest = format!("{scheme}://{address}/out/<redacted>");
     assert_eq!(
         shown,
-        [&Json::from(0), &Json::from(scheme), &Json::from(""), &Json::from(dest)]
+        [&Json::from(1), &Json::from(scheme), &Json::from(""), &Json::from(dest)]
     );
     let id = forward["id"].as_str().expect("an id");
     assert_eq!(from.api(&format!("paths/forward/get?path=cam1&id={id}"))["id"], id);
@@ -96,7 +96,7 @@ fn a_changed_list_leaves_publisher_readers_and_what_stays_in_it_alone() {
     to.online("out/one");
     let conn = to.online("out/two")["source"].clone();
 
-    from.folder().write("mediamtx.yml", &list(&["two", "three"]));
+    from.folder().write("mediamtx.yml", list(&["two", "three"]));
     to.online("out/three");
     to.offline("out/one");
     let after = states(&from, "cam1", &["forwarding", "forwarding"]);

@@ -43,7 +43,8 @@ impl Shown {
         let destination = &forward.destination;
         Shown {
             id: forward.id,
-            pos: forward.position(),
+            // Counted from 1 here, as MediaMTX does.
+            pos: forward.position() + 1,
             created: time(forward.created.0),
             conf: Conf {
                 dest: destination.shown(),
@@ -67,7 +68,7 @@ impl Shown {
 fn asked(view: &View, query: &Parameters) -> Result<Vec<Arc<Forward>>, Error> {
     let name = query.get("path").map(String::as_str).unwrap_or_default();
     if name.is_empty() {
-        return Err(Error(StatusCode::BAD_REQUEST, "path is missing"));
+        return Err(Error(StatusCode::BAD_REQUEST, "invalid path"));
     }
     let path = PathName::new(name).ok().and_then(|name| view.hub.path(&name));
     let path = path.ok_or(Error(StatusCode::NOT_FOUND, "path not found"))?;

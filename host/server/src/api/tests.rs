@@ -402,7 +402,7 @@ async fn destinations_are_listed_by_the_name_of_their_path() {
     assert_eq!(list, json!({ "itemCount": 0, "pageCount": 0, "items": [] }));
     let nobody = Uuid::nil();
     for (route, expected) in [
-        ("list".to_owned(), (400, "path is missing")),
+        ("list".to_owned(), (400, "invalid path")),
         ("list?path=c".to_owned(), (404, "path not found")),
         ("list?path=..".to_owned(), (404, "path not found")),
         ("get?path=a/b".to_owned(), (400, "invalid id")),
