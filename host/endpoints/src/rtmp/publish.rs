@@ -167,15 +167,7 @@ impl Recording {
         let codecs = codecs.join(", ");
         let publisher = self
             .hub
-            .publish(
-                now,
-                wall_clock(),
-                path,
-                peer.clone(),
-                Some(client.clone()),
-                None,
-                tracks,
-            )
+            .publish(now, wall_clock(), path, *peer, Some(client.clone()), None, tracks)
             .map_err(End::Unpublishable)?;
         tracing::info!(conn = %peer.id, %path, tracks = codecs, "[RTMP] connection is publishing");
         let notices = publisher.notices();
