@@ -22,7 +22,7 @@ use wasmtx_media::{Error as Broken, Frame, Kind as Media, TrackId, Tracks};
 use super::clock::Clock;
 use super::coding::Coding;
 use super::lane::{Lane, Moment};
-use super::packet::{Packet, Packets};
+use super::packet::{Packet, Packets, Part};
 use super::{Error, Kind, Tag};
 use crate::rtmp::amf0::{self, Value};
 
@@ -34,7 +34,7 @@ const MAX_HELD_FRAMES: usize = 1_024;
 const MAX_HELD_BYTES: usize = 16 << 20;
 /// Tracks of a stream, refused ones included.
 const MAX_TRACKS: usize = 16;
-/// Tags that may be broken; one more ends the stream.
+/// Packets of one track that may be broken one after the other; with one more the track is refused.
 const MAX_BROKEN: u32 = 64;
 
 /// What comes out.
@@ -68,7 +68,8 @@ pub struct Demuxer {
     held_bytes: usize,
     /// Ids given so far: a track that comes later gets the next one.
     ids: u32,
-    broken: u32,
+    /// It was told that there are too many tracks.
+    overflowed: bool,
 }
 
 impl Demuxer {
@@ -85,12 +86,12 @@ impl Demuxer {
             held_frames: 0,
             held_bytes: 0,
             ids: 0,
-            broken: 0,
+            overflowed: false,
         }
     }
 
-    /// Takes a tag. What is broken or unknown in it is left out and told; the stream fails when there is too much of that,
-    /// or when nothing of it can be read.
+    /// Takes a tag. What is broken or unknown in it is left out and told, a track with too much of that is refused; the
+    /// stream fails when no track of it can be read.
     pub fn handle_tag(&mut self, now: Instant, tag: &Tag) -> Result<(), Error> {
         if tag.kind == Kind::Script {
             if let Ok(values) = amf0::read_all(&tag.payload)
@@ -104,33 +105,27 @@ impl Demuxer {
             self.deadline
                 .get_or_insert_with(|| now.checked_add(PATIENCE).unwrap_or(now));
         }
-        let (milliseconds, jumped) = self.clock.next(tag.timestamp);
-        self.last_time = self.last_time.max(milliseconds);
-        if jumped {
-            self.lanes.iter_mut().for_each(|lane| lane.discontinuity = true);
-        }
-        let media = if tag.kind == Kind::Video {
-            Media::Video
-        } else {
-            Media::Audio
+        let media = match tag.kind {
+            Kind::Video => Media::Video,
+            _ => Media::Audio,
         };
         match Packets::read(tag) {
             Ok(read) => {
-                let moment = Moment {
-                    milliseconds,
-                    nanoseconds: read.nanoseconds,
-                };
+                let moment = self.moment(media, tag.timestamp, &read);
                 for packet in &read.packets {
-                    self.handle_packet(media, packet, moment)?;
+                    self.handle_packet(media, packet, moment);
                 }
             }
-            Err(error) => self.break_tag(format!("a {} tag", name_of(media)), error)?,
+            Err(error) => {
+                let place = self.place(media, 0);
+                self.break_packet(place, "tag", error);
+            }
         }
         if !self.started && self.is_complete(now) {
             self.start();
         }
-        if !self.started && self.lanes.iter().all(|lane| lane.refused) && self.has_waited(now) && !self.lanes.is_empty()
-        {
+        let is_settled = self.started || self.has_waited(now);
+        if is_settled && !self.lanes.is_empty() && self.lanes.iter().all(|lane| lane.refused) {
             return Err(Error::NoTracks);
         }
         Ok(())
@@ -198,41 +193,62 @@ impl Demuxer {
         }
     }
 
-    fn handle_packet(&mut self, media: Media, packet: &Packet, moment: Moment) -> Result<(), Error> {
-        let place = self
-            .lanes
-            .iter()
-            .position(|lane| (lane.media, lane.number) == (media, packet.track));
-        let place = match place {
-            Some(place) => place,
-            None if self.lanes.len() >= MAX_TRACKS => {
-                return self.break_tag(
-                    format!("{} track {}", name_of(media), packet.track),
-                    Broken::TooLarge("tracks"),
-                );
-            }
-            None => {
-                self.lanes.push(Lane::new(media, packet.track));
-                self.lanes.len().saturating_sub(1)
-            }
-        };
-        let Some(lane) = self.lanes.get_mut(place) else {
-            return Ok(());
-        };
-        if let Coding::Legacy(_) | Coding::Unknown(_) = packet.coding {
-            if !std::mem::replace(&mut lane.refused, true) {
-                let line = format!(
-                    "{} ({}): nothing here reads this codec",
-                    lane.name(),
-                    packet.coding.name()
-                );
+    /// When the frames of a tag are. Only those count: relays send configurations again at any time.
+    fn moment(&mut self, media: Media, timestamp: u32, read: &Packets) -> Moment {
+        let is_frame = |packet: &Packet| matches!(packet.part, Part::Frame(_)) && !packet.data.is_empty();
+        let (mut milliseconds, mut jumped) = (0, false);
+        if read.packets.iter().any(is_frame) {
+            (milliseconds, jumped) = self.clock.next(media == Media::Video, timestamp);
+            self.last_time = self.last_time.max(milliseconds);
+        }
+        let lanes = self.lanes.iter_mut().filter(|lane| jumped && lane.media == media);
+        lanes.for_each(|lane| lane.discontinuity = true);
+        Moment {
+            milliseconds,
+            nanoseconds: read.nanoseconds,
+        }
+    }
+
+    /// The lane of a track; `None` when there are too many.
+    fn place(&mut self, media: Media, number: u8) -> Option<usize> {
+        let is_it = |lane: &Lane| (lane.media, lane.number) == (media, number);
+        if let Some(place) = self.lanes.iter().position(is_it) {
+            return Some(place);
+        }
+        if self.lanes.len() >= MAX_TRACKS {
+            if !std::mem::replace(&mut self.overflowed, true) {
+                let line = format!("more than {MAX_TRACKS} tracks: the others are left out");
                 self.outputs.push_back(Output::Refused(line));
             }
-            return Ok(());
+            return None;
+        }
+        self.lanes.push(Lane::new(media, number));
+        self.lanes.len().checked_sub(1)
+    }
+
+    fn handle_packet(&mut self, media: Media, packet: &Packet, moment: Moment) {
+        let place = self.place(media, packet.track);
+        let Some(lane) = place.and_then(|place| self.lanes.get_mut(place)) else {
+            return;
+        };
+        if let Coding::Legacy(_) | Coding::Unknown(_) = packet.coding {
+            if !lane.refused {
+                self.refuse(
+                    place,
+                    format!("({}): nothing here reads this codec", packet.coding.name()),
+                );
+            }
+            return;
+        }
+        if lane.refused && packet.part != Part::Start {
+            return;
         }
         let was_ready = lane.is_ready();
         match lane.handle(packet, moment) {
             Ok(outcome) => {
+                if packet.part != Part::End {
+                    lane.broken = 0;
+                }
                 if self.started && !was_ready && outcome.changed {
                     lane.id = TrackId(self.ids);
                     self.ids = self.ids.saturating_add(1);
@@ -244,32 +260,62 @@ impl Demuxer {
                 if self.started && outcome.changed {
                     self.outputs.push_back(Output::Tracks(self.tracks()));
                 }
-                if let Some(frame) = outcome
-                    .frame
-                    .filter(|_| self.lanes.get(place).is_some_and(Lane::is_ready))
-                {
+                if let Some(frame) = outcome.frame {
                     self.push(Frame { track: id, ..frame }, place);
                 }
-                Ok(())
             }
-            Err(error) => {
-                // A bad configuration is the end of its track, a bad frame is not.
-                let is_start = packet.part == super::packet::Part::Start;
-                lane.discontinuity = true;
-                let name = format!("{} ({})", lane.name(), packet.coding.name());
-                if is_start {
-                    lane.refused = true;
+            // A bad configuration is the end of its track, a bad frame is not.
+            Err(error) if packet.part == Part::Start => {
+                if !lane.refused {
+                    self.refuse(place, format!("({}): {error}", packet.coding.name()));
                 }
-                self.break_tag(name, error)
             }
+            Err(error) => self.break_packet(place, &packet.coding.name(), error),
+        }
+    }
+
+    /// Counts something broken of a track, and tells the first of a run.
+    fn break_packet(&mut self, place: Option<usize>, what: &str, error: Broken) {
+        let Some(lane) = place.and_then(|place| self.lanes.get_mut(place)) else {
+            return;
+        };
+        if lane.refused {
+            return;
+        }
+        lane.discontinuity = true;
+        lane.broken = lane.broken.saturating_add(1);
+        match lane.broken {
+            1 => {
+                let line = format!("{} ({what}): {error}", lane.name());
+                self.outputs.push_back(Output::Refused(line));
+            }
+            ..=MAX_BROKEN => {}
+            count => self.refuse(place, format!("({what}): {count} times in a row: {error}")),
+        }
+    }
+
+    /// A track plays no part any more, until a configuration of it can be read.
+    fn refuse(&mut self, place: Option<usize>, why: String) {
+        let Some(lane) = place.and_then(|place| self.lanes.get_mut(place)) else {
+            return;
+        };
+        let was_ready = lane.is_ready();
+        lane.refused = true;
+        lane.discontinuity = true;
+        let line = format!("{} {why}", lane.name());
+        self.outputs.push_back(Output::Refused(line));
+        if !self.started {
+            self.forget(place);
+        } else if was_ready && self.lanes.iter().any(Lane::is_ready) {
+            self.outputs.push_back(Output::Tracks(self.tracks()));
         }
     }
 
     /// Drops the frames held for a lane: its track is another one by now.
-    fn forget(&mut self, place: usize) {
+    fn forget(&mut self, place: Option<usize>) {
         let (mut frames, mut bytes) = (0usize, 0usize);
         self.outputs.retain(|output| match output {
-            Output::Frame(frame) if usize::try_from(frame.track.0) == Ok(place) => {
+            Output::Frame(frame) if usize::try_from(frame.track.0).ok() == place => {
                 frames = frames.saturating_add(1);
                 bytes = bytes.saturating_add(frame.payload.len());
                 false
@@ -280,24 +326,14 @@ impl Demuxer {
         self.held_bytes = self.held_bytes.saturating_sub(bytes);
     }
 
-    fn push(&mut self, mut frame: Frame, place: usize) {
+    fn push(&mut self, mut frame: Frame, place: Option<usize>) {
         if !self.started {
             self.held_frames = self.held_frames.saturating_add(1);
             self.held_bytes = self.held_bytes.saturating_add(frame.payload.len());
             // Until ids are given a frame says where its lane is.
-            frame.track = TrackId(u32::try_from(place).unwrap_or_default());
+            frame.track = TrackId(place.and_then(|place| u32::try_from(place).ok()).unwrap_or_default());
         }
         self.outputs.push_back(Output::Frame(frame));
-    }
-
-    /// Counts something broken, and tells it.
-    fn break_tag(&mut self, what: String, error: Broken) -> Result<(), Error> {
-        self.broken = self.broken.saturating_add(1);
-        if self.broken > MAX_BROKEN {
-            return Err(Error::Broken(self.broken));
-        }
-        self.outputs.push_back(Output::Refused(format!("{what}: {error}")));
-        Ok(())
     }
 
     /// Whether nothing is to be waited for any more.
@@ -366,8 +402,4 @@ impl Default for Demuxer {
     fn default() -> Demuxer {
         Demuxer::new()
     }
-}
-
-fn name_of(media: Media) -> &'static str {
-    if media == Media::Video { "video" } else { "audio" }
 }

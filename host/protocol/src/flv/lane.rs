@@ -63,6 +63,8 @@ pub(super) struct Lane {
     coding: Option<Discriminant<Coding>>,
     /// Nothing of it is passed on until a configuration comes that can be read.
     pub(super) refused: bool,
+    /// Packets that were broken one after the other.
+    pub(super) broken: u32,
     /// The sender's clock jumped, or frames were dropped, before the next frame.
     pub(super) discontinuity: bool,
     last_dts: i64,
@@ -87,6 +89,7 @@ impl Lane {
             description: None,
             coding: None,
             refused: false,
+            broken: 0,
             discontinuity: false,
             last_dts: i64::MIN,
             end: None,

@@ -79,9 +79,6 @@ pub enum Error {
     /// A tag is encrypted.
     #[error("encrypted FLV")]
     Encrypted,
-    /// More tags were broken than is forgiven.
-    #[error("{0} broken tags")]
-    Broken(u32),
     /// Every track that came was refused.
     #[error("no track that can be read")]
     NoTracks,

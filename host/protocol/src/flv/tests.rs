@@ -390,19 +390,44 @@ fn a_track_that_cannot_be_read_is_refused_by_name_and_the_rest_plays() {
 }
 
 #[test]
-fn broken_tags_are_told_and_bounded() {
-    let mut demuxer = Demuxer::new();
-    let mut read = Read::default();
-    let broken = tag(Kind::Video, 0, &[0x17, 1, 0]);
-    for _ in 0..64 {
-        demuxer.handle_tag(start(), &broken).unwrap();
-        read.drain(&mut demuxer);
+fn a_track_of_broken_tags_is_refused_and_the_rest_plays() {
+    let mut tags = tags_of(FFMPEG_CLASSIC);
+    let last = tags.last().unwrap().timestamp;
+    let good = tags.iter().rfind(|tag| tag.kind == Kind::Video && tag.payload[1] == 1);
+    let good = good.unwrap().payload.clone();
+    let cut = |at: u32| tag(Kind::Video, last + at, &[0x17, 1, 0]);
+    // One in a while is forgiven for ever.
+    for at in 0..200 {
+        tags.push(cut(at));
+        tags.push(tag(Kind::Video, last + at, &good));
     }
-    assert_eq!(
-        (read.refused.len(), &read.refused[0][..]),
-        (64, "a video tag: truncated")
-    );
-    assert_eq!(demuxer.handle_tag(start(), &broken), Err(Error::Broken(65)));
+    let read = demux(&tags);
+    assert_eq!((read.tracks.len(), read.of(0).len(), read.refused.len()), (1, 230, 200));
+    // Nothing but that is not.
+    tags.extend((0..65).map(|at| cut(200 + at)));
+    let sound = [&[0xaf, 1][..], &read.of(1)[0].payload[..]].concat();
+    tags.push(tag(Kind::Audio, last + 300, &sound));
+    let read = demux(&tags);
+    assert_eq!(read.refused.len(), 202);
+    assert_eq!(read.refused[201], "video track 0 (tag): 65 times in a row: truncated");
+    let names: Vec<&str> = read.tracks[1].iter().map(|track| track.codec.name()).collect();
+    assert_eq!(names, ["MPEG-4 Audio"]);
+    assert_eq!(read.frames.last().unwrap().track, TrackId(1));
+    // A frame without its header, of a codec that has nothing else.
+    let noise = |at: u32| tag(Kind::Audio, at, &[0x2f, 1, 2, 3]);
+    let mut demuxer = Demuxer::new();
+    let ended = (0..200).find_map(|at| demuxer.handle_tag(start(), &noise(at * 100)).err());
+    assert_eq!(ended, Some(Error::NoTracks));
+}
+
+#[test]
+fn a_configuration_sent_again_at_another_time_moves_nothing() {
+    let mut tags = tags_of(FFMPEG_CLASSIC);
+    let config = tags.iter().find(|tag| tag.kind == Kind::Video).unwrap().clone();
+    let middle = tags.len() / 2;
+    tags.insert(middle, Tag { timestamp: 0, ..config });
+    let (plain, again) = (demux(&tags_of(FFMPEG_CLASSIC)), demux(&tags));
+    assert!(plain.frames == again.frames && again.tracks.len() == 1);
 }
 
 #[test]
@@ -441,13 +466,14 @@ fn new_parameters_and_new_codecs_are_told_before_their_frames() {
     tags.push(tag(Kind::Audio, last, &[0xaf, 1, 7]));
     tags.push(tag(Kind::Audio, last, b"\x90Opusbad"));
     let read = demux(&tags);
-    assert_eq!(read.tracks.len(), 2, "the same configuration again is no news");
+    assert_eq!(read.tracks.len(), 3, "the same configuration again is no news");
     assert_eq!(read.tracks[1][1].codec, Codec::Aac(mono));
     assert_eq!(read.tracks[1][1].id, read.tracks[0][1].id);
     assert_eq!(
         read.refused,
         ["audio track 0 (Opus): invalid Opus identification header"]
     );
+    assert_eq!(read.tracks[2].len(), 1, "without sound the stream goes on");
 }
 
 #[test]
