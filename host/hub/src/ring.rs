@@ -119,6 +119,9 @@ pub(crate) fn has_keyframes(track: &Track) -> bool {
     track.kind == Kind::Video && !matches!(track.codec, Codec::Generic { .. })
 }
 
+/// Frames in the ring, whatever [`Limits`] say: small ones cost memory, too.
+const MAX_ENTRIES: usize = 1 << 16;
+
 /// The tail is cut back to what somebody needs this often, at most.
 const TRIM_EVERY: Duration = Duration::from_millis(100);
 
@@ -236,7 +239,8 @@ impl Ring {
         while self.entries.len() > 1 {
             let oldest = &self.entries[0];
             let too_old = now.saturating_duration_since(oldest.at) > self.limits.keep_age;
-            if !too_old && self.bytes <= self.limits.keep_bytes {
+            let too_many = self.bytes > self.limits.keep_bytes || self.entries.len() > MAX_ENTRIES;
+            if !too_old && !too_many {
                 break;
             }
             self.drop_oldest();

@@ -214,6 +214,20 @@ fn decoding_time_never_goes_back() {
 }
 
 #[test]
+fn however_small_the_frames_there_is_an_end_to_their_number() {
+    let limits = Limits {
+        keep_age: Duration::MAX,
+        ..Limits::default()
+    };
+    let mut bench = Bench::new(limits, tracks(true, true));
+    for _ in 0..=MAX_ENTRIES {
+        bench.ring.push(bench.now, frame(AUDIO, true, 1));
+    }
+    assert_eq!(bench.ring.bytes(), MAX_ENTRIES);
+    assert_eq!(bench.ring.first(), 1);
+}
+
+#[test]
 fn a_frame_of_an_unknown_track_is_refused() {
     let mut bench = Bench::new(Limits::default(), tracks(true, false));
     assert_eq!(bench.ring.push(bench.now, frame(AUDIO, true, 1)), None);

@@ -146,7 +146,7 @@ impl Driver {
             }
             let now = Instant::now();
             // Not left to the end of the wait: a publisher that always has something to say would never get there.
-            if let Err(end) = self.obey(now) {
+            if let Err(end) = self.obey(now).and_then(|()| self.keep_time(now, machine_deadline)) {
                 return end;
             }
             if let Some(crew) = &self.crew {
@@ -234,16 +234,7 @@ impl Driver {
                 reason = stopped(&mut self.recording) => return End::Stream(reason),
                 () = &mut bell => bell.set(conn.orders.bell().notified()),
                 () = stopping(&mut stop), if may_go => return End::Stream(CloseReason::Shutdown),
-                () = &mut timer => {
-                    let now = Instant::now();
-                    self.machine.handle_timeout(now);
-                    if let Some(recording) = &mut self.recording
-                        && recording.deadline().is_some_and(|deadline| now >= deadline)
-                        && let Err(end) = recording.handle_timeout(now)
-                    {
-                        return end;
-                    }
-                }
+                () = &mut timer => {}
             }
         }
     }
@@ -270,6 +261,19 @@ impl Driver {
                 .handle_time(now, rules, &self.shared.gate)
                 .map_err(End::Stream)
         })
+    }
+
+    /// Tells the machine and the recording what time it is, when they want to know.
+    fn keep_time(&mut self, now: Instant, machine_deadline: Instant) -> Result<(), End> {
+        if now >= machine_deadline {
+            self.machine.handle_timeout(now);
+        }
+        match &mut self.recording {
+            Some(recording) if recording.deadline().is_some_and(|deadline| now >= deadline) => {
+                recording.handle_timeout(now)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The gate was asked again, and answered.

@@ -40,8 +40,10 @@ impl From<Transport> for Stream {
     }
 }
 
-/// Read at once from a client that publishes: tens of RTP packets.
+/// Room made for what a client publishes: tens of RTP packets, or of messages.
 const READ_MEDIA: usize = 64 << 10;
+/// New room is made when less is left. Frames are shares of that memory: whatever is read into it is kept together.
+const READ_ROOM: usize = 8 << 10;
 /// Read at once from anybody else, through the stack: idle readers hold no buffer.
 const READ_REQUESTS: usize = 4 << 10;
 /// Read from somebody who says more while an answer is being looked for.
@@ -190,7 +192,9 @@ impl Stream {
     }
 
     fn poll_read_media(&mut self, cx: &mut Context<'_>, input: &mut BytesMut) -> Poll<io::Result<usize>> {
-        input.reserve(READ_MEDIA);
+        if input.capacity() - input.len() < READ_ROOM {
+            input.reserve(READ_MEDIA);
+        }
         // The driver hands out shares of this buffer: packets are not copied again on their way to the depacketiser.
         match self {
             Stream::Tcp(reader, _) => tokio_util::io::poll_read_buf(Pin::new(reader), cx, input),

@@ -166,7 +166,7 @@ impl Driver {
             return Err(Rejection::Failed("no track that this player can play".to_owned()));
         }
         if !left_out.is_empty() {
-            tracing::warn!(conn = %conn.id, %path, code = "tracks", "[RTMP] the player did not say that it can play it, so it does not get {left_out}");
+            tracing::info!(conn = %conn.id, %path, code = "tracks", "[RTMP] the player did not say that it takes them, so it is not given: {left_out}");
         }
         let ids: Vec<_> = choice.tracks.iter().map(|track| track.id).collect();
         reader.take(&ids);
