@@ -77,16 +77,54 @@ fn everybody_gets_aac_in_the_place_of_opus_and_hears_the_same() {
 }
 
 #[test]
-fn what_a_camera_sends_as_g711_becomes_aac() {
-    let server = server("{ mode: replace, sampleRate: 16000 }");
-    let url = server.url(Transport::Tcp, "live");
-    let tone = format!("sine=frequency={TONE}:sample_rate=8000");
-    let line = format!("-nostdin -v warning -re -f lavfi -i {tone} -c:a pcm_mulaw -f rtsp -rtsp_transport tcp {url}");
-    let _publisher = Tool::start("ffmpeg", line.split_whitespace());
-    assert_eq!(codecs(&server), ["MPEG-4 Audio"]);
-    let path = server.online("live");
-    assert_eq!(path["tracks2"][0]["codecProps"]["sampleRate"], 16_000);
-    assert_tone(&listen(&url, "-rtsp_transport tcp"));
+fn all_kinds_of_sound_become_what_is_wanted() {
+    const AAC: &str = "MPEG-4 Audio";
+    let kinds = [
+        ("ulaw", "-c:a pcm_mulaw -ar 8000", "{ mode: replace }", AAC, (8_000, 1)),
+        (
+            "alaw",
+            "-c:a pcm_alaw -ar 8000",
+            "{ mode: replace, sampleRate: 16000 }",
+            AAC,
+            (16_000, 1),
+        ),
+        (
+            "pcm",
+            "-c:a pcm_s16be -ar 44100 -ac 2",
+            "{ mode: replace, channels: 1 }",
+            AAC,
+            (44_100, 1),
+        ),
+        (
+            "mp3",
+            "-c:a libmp3lame",
+            "{ mode: replace, bitrate: 96000 }",
+            AAC,
+            (48_000, 1),
+        ),
+        ("aac", "-c:a aac", "{ mode: replace, to: opus }", "Opus", (0, 1)),
+    ];
+    let paths =
+        kinds.map(|(path, _, config, ..)| format!("  {path}:\n    plugins:\n    - use: aac\n      config: {config}\n"));
+    let server = Server::start(&format!("paths:\n{}", paths.concat()));
+    for (path, encoder, _, codec, (rate, channels)) in kinds {
+        let url = server.url(Transport::Tcp, path);
+        let tone = format!("sine=frequency={TONE}:sample_rate=48000");
+        let line = format!("-nostdin -v warning -re -f lavfi -i {tone} {encoder} -f rtsp -rtsp_transport tcp {url}");
+        let _publisher = Tool::start("ffmpeg", line.split_whitespace());
+        // What the description does not say of MP3 is known with the first frame.
+        until(path, || {
+            let tracks = server.path(path)?["tracks2"].as_array()?.clone();
+            let is_wanted = |track: &serde_json::Value| {
+                let properties = &track["codecProps"];
+                track["codec"] == codec
+                    && properties["channelCount"] == channels
+                    && (rate == 0 || properties["sampleRate"] == rate)
+            };
+            tracks.iter().any(is_wanted).then_some(())
+        });
+        assert_tone(&listen(&url, "-rtsp_transport tcp"));
+    }
 }
 
 #[test]
