@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use super::{
     folder,
-    frames::{Form, Packet, packets},
+    frames::{Form, Packet, packets, packets_of},
     tool,
 };
 
@@ -33,6 +33,10 @@ pub(crate) enum Codec {
     Alaw,
     /// Linear PCM, 16 bits.
     L16,
+    /// MPEG-1 layer 3.
+    Mp3,
+    Flac,
+    Ac3,
     /// H264 and AAC.
     Both,
     /// H264 and Opus, which is [a tone](TONE).
@@ -144,6 +148,12 @@ impl Codec {
             Codec::Ulaw => (&["-t", "10", "-c:a", "pcm_mulaw", "-ar", "8000", "-ac", "1"], "wav"),
             Codec::Alaw => (&["-t", "10", "-c:a", "pcm_alaw", "-ar", "8000", "-ac", "1"], "wav"),
             Codec::L16 => (&["-t", "10", "-c:a", "pcm_s16be", "-ar", "44100", "-ac", "2"], "au"),
+            Codec::Mp3 => (
+                &["-t", "10", "-c:a", "libmp3lame", "-ar", "44100", "-b:a", "64k"],
+                "mp3",
+            ),
+            Codec::Flac => (&["-t", "10", "-c:a", "flac"], "mkv"),
+            Codec::Ac3 => (&["-t", "10", "-c:a", "ac3", "-b:a", "96k"], "mkv"),
             Codec::Both => (
                 &[
                     "-t", "20", "-c:v", "libx264", "-preset", "veryfast", "-bf", "0", "-g", "25", "-b:v", "400k",
@@ -176,8 +186,9 @@ impl Codec {
     }
 
     /// Whether there are pictures in it.
-    fn is_video(self) -> bool {
-        !matches!(self, Codec::Aac | Codec::Opus | Codec::Ulaw | Codec::Alaw | Codec::L16)
+    pub(super) fn is_video(self) -> bool {
+        use Codec::{Aac, Ac3, Alaw, Flac, L16, Mp3, Opus, Ulaw};
+        !matches!(self, Aac | Opus | Ulaw | Alaw | L16 | Mp3 | Flac | Ac3)
     }
 }
 
@@ -220,6 +231,12 @@ impl Clip {
     /// The hashes of its packets in the form of players (see [`super::hashes_of`]).
     pub(crate) fn hashes(&self) -> Vec<String> {
         super::hashes_of(&self.file, self.codec)
+    }
+
+    /// The hashes of the sound that is in it beside the pictures.
+    pub(crate) fn sound_hashes(&self) -> Vec<String> {
+        let packets = packets_of(&self.file, 1, Form::AsStored);
+        packets.into_iter().map(|packet| packet.hash).collect()
     }
 
     /// Which of its packets are keyframes.

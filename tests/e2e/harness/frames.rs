@@ -27,21 +27,43 @@ pub(super) enum Form {
     H265,
 }
 
+impl Form {
+    /// In which packets of a codec are the same everywhere.
+    pub(super) fn of(codec: Codec) -> Form {
+        match codec {
+            Codec::H264 | Codec::Both | Codec::Tone => Form::H264,
+            Codec::H265 => Form::H265,
+            _ => Form::AsStored,
+        }
+    }
+
+    /// FFmpeg's arguments that bring packets into it. The types are those of parameter sets and access unit delimiters
+    /// (ITU-T H.264 table 7-1, H.265 table 7-1).
+    pub(super) fn filter(self) -> &'static [&'static str] {
+        match self {
+            Form::AsStored => &[],
+            Form::H264 => &["-bsf:v", "filter_units=remove_types=7-9"],
+            Form::H265 => &["-bsf:v", "filter_units=remove_types=32-35"],
+        }
+    }
+}
+
 /// The packets of a file's first stream, in coding order.
 #[track_caller]
 pub(super) fn packets(file: &Path, form: Form) -> Vec<Packet> {
-    // The types of parameter sets and access unit delimiters (ITU-T H.264 table 7-1, H.265 table 7-1).
-    let filter: &[&str] = match form {
-        Form::AsStored => &[],
-        Form::H264 => &["-bsf:v", "filter_units=remove_types=7-9"],
-        Form::H265 => &["-bsf:v", "filter_units=remove_types=32-35"],
-    };
+    packets_of(file, 0, form)
+}
+
+/// The packets of one of a file's streams, in coding order.
+#[track_caller]
+pub(super) fn packets_of(file: &Path, stream: usize, form: Form) -> Vec<Packet> {
+    let stream = format!("0:{stream}");
     let line = ["-v", "error", "-i"]
         .into_iter()
         .map(AsRef::<Path>::as_ref)
         .chain([file]);
-    let line = line.chain(["-map", "0:0", "-c", "copy"].into_iter().map(AsRef::as_ref));
-    let line = line.chain(filter.iter().map(AsRef::as_ref));
+    let line = line.chain(["-map", &stream, "-c", "copy"].into_iter().map(AsRef::as_ref));
+    let line = line.chain(form.filter().iter().map(AsRef::as_ref));
     let line = line.chain(
         ["-f", "framehash", "-hash", "sha256", "-"]
             .into_iter()
@@ -72,12 +94,10 @@ pub(super) fn parse(text: &str) -> Vec<Packet> {
 /// The hashes of a file's frames in the one form that does not depend on container and player.
 #[track_caller]
 pub(crate) fn hashes_of(file: &Path, codec: Codec) -> Vec<String> {
-    let form = match codec {
-        Codec::H264 | Codec::Both | Codec::Tone => Form::H264,
-        Codec::H265 => Form::H265,
-        _ => Form::AsStored,
-    };
-    packets(file, form).into_iter().map(|packet| packet.hash).collect()
+    packets(file, Form::of(codec))
+        .into_iter()
+        .map(|packet| packet.hash)
+        .collect()
 }
 
 /// The hashes of a file's decoded pictures.

@@ -3,6 +3,7 @@
 
 mod backend;
 mod clip;
+mod flv;
 mod folder;
 mod frames;
 mod http;
@@ -10,9 +11,11 @@ mod player;
 mod project;
 mod publisher;
 mod reader;
+mod rtmp;
 mod server;
 mod session;
 mod tool;
+mod viewer;
 
 use std::{
     thread::sleep,
@@ -21,15 +24,18 @@ use std::{
 
 pub(crate) use backend::{Asked, Backend, Reply};
 pub(crate) use clip::{Clip, Codec, TONE};
+pub(crate) use flv::Tag;
 pub(crate) use folder::Folder;
-pub(crate) use frames::{assert_run, decoded_hashes, hash, hashes_of};
+pub(crate) use frames::{Packet, assert_run, decoded_hashes, hash, hashes_of};
 pub(crate) use player::{Player, Transport};
 pub(crate) use project::{Project, root};
 pub(crate) use publisher::{Publisher, made_up, number_of};
 pub(crate) use reader::Reader;
+pub(crate) use rtmp::Rtmp;
 pub(crate) use server::{Server, binary, command, fingerprint, plugin};
 pub(crate) use session::{Login, Session};
 pub(crate) use tool::{Tool, run};
+pub(crate) use viewer::Viewer;
 
 /// After this time, something that should have happened will not happen any more. Long, because the machine may be busy
 /// with other tests; nothing waits for its end unless it fails.

@@ -135,6 +135,24 @@ impl Server {
         }
     }
 
+    /// The URL of a path by RTMP.
+    #[track_caller]
+    pub(crate) fn rtmp(&self, path: &str) -> String {
+        format!("rtmp://{}/{path}", self.address("rtmpAddress"))
+    }
+
+    /// The URL of a path by RTMP in TLS.
+    #[track_caller]
+    pub(crate) fn rtmps(&self, path: &str) -> String {
+        format!("rtmps://{}/{path}", self.address("rtmpsAddress"))
+    }
+
+    /// The URL of a path as FLV over HTTP.
+    #[track_caller]
+    pub(crate) fn flv(&self, path: &str) -> String {
+        format!("http://{}/{path}.flv", self.address("flvAddress"))
+    }
+
     /// Its folder, which is its working directory.
     pub(crate) fn folder(&self) -> &Folder {
         &self.folder

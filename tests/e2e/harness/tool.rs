@@ -9,6 +9,8 @@ use std::{
     thread,
 };
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::{Folder, until};
 
 /// A running program. Ended when dropped; what it said is shown when the test failed.
@@ -48,6 +50,13 @@ impl Tool {
         let _ = self.child.wait();
     }
 
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        // It may be gone already.
+        let _ = kill_process(id.expect("a process id"), signal);
+    }
+
     /// A file in its folder.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.file(name)
@@ -84,6 +93,8 @@ fn missing(program: &str, error: &io::Error) -> ! {
         "ffmpeg" | "ffprobe" => "apt-get install -y ffmpeg",
         "openssl" => "apt-get install -y openssl",
         "docker-registry" => "apt-get install -y docker-registry",
+        "rtmpdump" => "apt-get install -y rtmpdump",
+        "chromium" => "apt-get install -y chromium",
         _ => {
             "apt-get install -y gstreamer1.0-tools gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-rtsp"
         }
