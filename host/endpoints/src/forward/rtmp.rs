@@ -28,6 +28,8 @@ const CONNECT: Duration = Duration::from_secs(10);
 const WRITE: Duration = Duration::from_secs(10);
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(2);
+/// Connections that the authentication of `authmod=adobe` takes.
+const CHALLENGES: usize = 3;
 /// Read at once of what a server says to a publisher, which is little.
 const CHUNK: usize = 4 << 10;
 /// Taken from the ring at one wake, at most.
@@ -73,16 +75,17 @@ async fn send(attempt: Attempt<'_>) -> Result<(), Failure> {
         forward,
     } = attempt;
     let url = Url::parse(&target.url).map_err(|_| Failure::Url)?;
-    let mut session = Session::begin(&target, &url, String::new()).await?;
-    match session.publish().await {
-        // The server wants to know who we are, and has said what to answer.
-        Err(Failure::Server(Reason::Challenged(proof))) => {
-            session = Session::begin(&target, &url, proof).await?;
-            session.publish().await?;
+    let mut proof = String::new();
+    // A server that wants to know who we are says so, and what to answer.
+    for _ in 0..CHALLENGES {
+        let mut session = Session::begin(&target, &url, proof.clone()).await?;
+        match session.publish().await {
+            Err(Failure::Server(Reason::Challenged(asked))) => proof = asked,
+            Err(failure) => return Err(failure),
+            Ok(()) => return session.stream(reader, forward).await,
         }
-        begun => begun?,
     }
-    session.stream(reader, forward).await
+    Err(Failure::Server(Reason::Challenged(proof)))
 }
 
 struct Session {

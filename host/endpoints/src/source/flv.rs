@@ -31,12 +31,12 @@ pub(super) async fn run(source: &mut Source, target: &Target) -> Result<Infallib
     let started = timeout(START, request(&source.plan, target)).await;
     let mut answer = started.map_err(|_| Failure::NoAnswer)??;
     drop(turn);
-    let (mut intake, mut reader, mut buffer) = (Intake::default(), Reader::default(), BytesMut::new());
+    let (mut intake, mut reader, mut buffer) = (Intake::new(Instant::now()), Reader::default(), BytesMut::new());
     loop {
         let heard = Instant::now();
         let silence = heard + source.plan.read_timeout;
         let frame = loop {
-            let early = intake.deadline().filter(|deadline| *deadline < silence);
+            let early = intake.deadline(source).filter(|deadline| *deadline < silence);
             tokio::select! {
                 frame = timeout_at(silence.into(), answer.body.frame()) => break frame,
                 () = sleep_until(early.unwrap_or(silence).into()), if early.is_some() => {

@@ -8,18 +8,29 @@ use wasmtx_protocol::{
     rtmp::amf0::Value,
 };
 
-use super::{Failure, Source, target::Target};
+use super::{Failure, START, Source, target::Target};
 use crate::wall_clock;
 
 /// What a source's tags go through.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Intake {
     demuxer: Demuxer,
+    /// A stream that has not told its tracks by then never will.
+    tracks_by: Instant,
     /// When it wants to be looked at although nothing came.
     deadline: Option<Instant>,
 }
 
 impl Intake {
+    /// For a stream whose media may come from now on.
+    pub(super) fn new(now: Instant) -> Intake {
+        Intake {
+            demuxer: Demuxer::new(),
+            tracks_by: now + START,
+            deadline: None,
+        }
+    }
+
     /// Takes a tag.
     pub(super) fn handle_tag(
         &mut self,
@@ -38,13 +49,18 @@ impl Intake {
     }
 
     /// When [`Intake::handle_timeout`] has something to do.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.deadline
+    pub(super) fn deadline(&self, source: &Source) -> Option<Instant> {
+        let tracks_by = source.publisher.is_none().then_some(self.tracks_by);
+        self.deadline.into_iter().chain(tracks_by).min()
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant, source: &mut Source, target: &Target) -> Result<(), Failure> {
         self.demuxer.handle_timeout(now);
-        self.drain(now, source, target)
+        self.drain(now, source, target)?;
+        if source.publisher.is_none() && now >= self.tracks_by {
+            return Err(Failure::NoTracks);
+        }
+        Ok(())
     }
 
     fn drain(&mut self, now: Instant, source: &mut Source, target: &Target) -> Result<(), Failure> {

@@ -29,14 +29,17 @@ use crate::dial::Connection;
 const CHUNK: usize = 64 << 10;
 /// How long the server may take to read what we say, which is little.
 const WRITE: Duration = Duration::from_secs(10);
+/// Connections that the authentication of `authmod=adobe` takes.
+const CHALLENGES: usize = 3;
 /// What players have always called themselves: some servers look at it.
 const FLASH_VERSION: &str = "LNX 9,0,124,2";
 
 /// Plays a stream and publishes it until something fails.
 pub(super) async fn run(source: &mut Source, target: &Target) -> Result<Infallible, Failure> {
     let mut proof = String::new();
-    // A server that wants to know who we are says so to the first connection, and what to answer.
-    loop {
+    // A server that wants to know who we are says so, and what to answer; the machine gives up by itself when that does
+    // not help.
+    for _ in 0..CHALLENGES {
         let turn = source.puller.turn().await?;
         let connection = timeout(START, open(&source.plan, target))
             .await
@@ -52,13 +55,14 @@ pub(super) async fn run(source: &mut Source, target: &Target) -> Result<Infallib
         let session = Session {
             client: Client::new(Instant::now(), config, Goal::Play),
             connection,
-            intake: Intake::default(),
+            intake: Intake::new(Instant::now()),
         };
         match session.run(source, target, turn).await {
-            Err(Failure::Rtmp(Reason::Challenged(asked))) if proof.is_empty() => proof = asked,
+            Err(Failure::Rtmp(Reason::Challenged(asked))) => proof = asked,
             outcome => return outcome,
         }
     }
+    Err(Failure::Rtmp(Reason::Challenged(proof)))
 }
 
 async fn open(plan: &Plan, target: &Target) -> Result<Box<dyn Connection>, Failure> {
@@ -86,14 +90,18 @@ impl Session {
                         written.map_err(|_| Failure::Silence)?.map_err(|_| Failure::Closed)?;
                     }
                     Output::Event(event) => {
-                        turn = turn.filter(|_| !matches!(event, Event::Playing));
+                        if matches!(event, Event::Playing) {
+                            turn = None;
+                            self.intake = Intake::new(Instant::now());
+                        }
                         self.handle(event, source, target)?;
                     }
                     Output::Close(reason) => return Err(Failure::Rtmp(reason)),
                     Output::WaitUntil(deadline) => break deadline,
                 }
             };
-            let deadline = self.intake.deadline().map_or(deadline, |own| own.min(deadline));
+            let own = turn.is_none().then(|| self.intake.deadline(source)).flatten();
+            let deadline = own.map_or(deadline, |own| own.min(deadline));
             input.reserve(CHUNK);
             tokio::select! {
                 read = self.connection.read_buf(&mut input) => match read {
@@ -103,7 +111,9 @@ impl Session {
                 () = sleep_until(deadline.into()) => {
                     let now = Instant::now();
                     self.client.handle_timeout(now);
-                    self.intake.handle_timeout(now, source, target)?;
+                    if turn.is_none() {
+                        self.intake.handle_timeout(now, source, target)?;
+                    }
                 }
             }
         }

@@ -53,7 +53,7 @@ impl Capabilities {
     /// made from Opus), else its FourCC; one track of each kind. Browsers play no telephony.
     pub fn web() -> Capabilities {
         Capabilities {
-            four_ccs: ENHANCED.to_vec(),
+            four_ccs: ENHANCED.into_iter().filter(|four_cc| *four_cc != b"vp08").collect(),
             asked: false,
             multitrack: false,
             telephony: false,
@@ -79,7 +79,7 @@ const ENHANCED: [&[u8; 4]; 10] = [
 /// The tracks that a player is given, and those that it is not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Choice {
-    /// In the publisher's order. Empty when the player can take nothing of the stream.
+    /// Pictures, then sound; of each kind the best first, then in the publisher's order. Empty when the player can take nothing of the stream.
     pub tracks: Vec<Track>,
     /// For the log: number and codec of each of the publisher's tracks that is missing.
     pub left_out: Vec<String>,
@@ -96,16 +96,18 @@ impl Choice {
             rank.is_some() && rank == best
         };
         let mut choice = Choice::default();
-        for track in readable(tracks, carries) {
-            let of_kind = choice.tracks.iter().filter(|chosen| chosen.kind == track.kind).count();
-            let has_room = match of_kind {
-                0 => true,
-                // What stands behind a track number is named by its FourCC.
-                _ => capabilities.multitrack && of_kind < MAX_TRACKS && four_cc(&track.codec).is_some(),
+        let candidates = readable(tracks, carries);
+        for kind in [Kind::Video, Kind::Audio] {
+            let of_kind = candidates.iter().copied().filter(|track| track.kind == kind);
+            // The best, and of those the publisher's first.
+            let Some(first) = of_kind.clone().min_by_key(|track| capabilities.rank(&track.codec)) else {
+                continue;
             };
-            if has_room {
-                choice.tracks.push(track.clone());
-            }
+            choice.tracks.push(first.clone());
+            // What stands behind a track number is named by its FourCC.
+            let others = of_kind.filter(|track| track.id != first.id && four_cc(&track.codec).is_some());
+            let room = if capabilities.multitrack { MAX_TRACKS } else { 0 };
+            choice.tracks.extend(others.take(room).cloned());
         }
         let is_missing = |track: &&Track| {
             let is_there = |form: &Track| choice.tracks.iter().any(|chosen| chosen.id == form.id);
@@ -223,6 +225,22 @@ mod tests {
         check(&offered, &Capabilities::legacy(), &[2], &[]);
         check(&offered[..1], &Capabilities::legacy(), &[1], &[]);
         check(&offered[..1], &Capabilities::web(), &[], &["track 1 (G711)"]);
+    }
+
+    #[test]
+    fn of_several_tracks_of_a_kind_the_best_is_played() {
+        let h264 = Codec::H264(Default::default());
+        let camera = [(g711(), None), (h264.clone(), None), (aac(), None)];
+        check(&camera, &Capabilities::legacy(), &[2, 3], &["track 1 (G711)"]);
+        let both = [(Codec::Vp9, None), (h264, None), (opus(), None), (aac(), None)];
+        check(
+            &both,
+            &Capabilities::web(),
+            &[2, 4],
+            &["track 1 (VP9)", "track 3 (Opus)"],
+        );
+        check(&both[..1], &Capabilities::web(), &[1], &[]);
+        check(&[(Codec::Vp8, None)], &Capabilities::web(), &[], &["track 1 (VP8)"]);
     }
 
     #[test]

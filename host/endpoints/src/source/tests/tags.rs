@@ -266,6 +266,25 @@ async fn what_is_no_stream_of_tags_is_a_failure() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_stream_of_tags_without_media_is_given_up() {
+    // Metadata, and then nothing but more of it.
+    let script = wasmtx_protocol::flv::Tag {
+        kind: wasmtx_protocol::flv::Kind::Script,
+        timestamp: 0,
+        payload: Bytes::from_static(&[2, 0, 1, b'x']),
+    };
+    let answer = move |_: &str| {
+        let mut answer = BytesMut::from(&b"HTTP/1.1 200 OK\r\n\r\n"[..]);
+        answer.extend_from_slice(&file::header(true, true));
+        (0..40_000).for_each(|_| file::put(&script, &mut answer));
+        answer.to_vec()
+    };
+    let url = format!("http://{}/a.flv", web(answer).await);
+    let failure = attempt(plan(&url, Transport::Automatic), "copy", "copy", "").await;
+    assert!(matches!(failure, Failure::NoTracks), "{failure}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_of_tags_that_says_nothing_is_given_up() {
     for scheme in ["http", "rtmp"] {
         let url = format!("{scheme}://{}/live/cam.flv", liar_at(b"").await);
