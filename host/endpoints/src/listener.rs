@@ -113,7 +113,9 @@ impl Listener {
                             Ok(slot) => {
                                 let (door, service, stop) = (door.clone(), service.clone(), stop.clone());
                                 connections.spawn(async move {
-                                    if let Some(guest) = door.welcome(&*service, socket, remote, slot, is_proxy).await {
+                                    // Apart: a connection does not carry the room of its TLS handshake along.
+                                    let welcome = Box::pin(door.welcome(&*service, socket, remote, slot, is_proxy));
+                                    if let Some(guest) = welcome.await {
                                         drop(door);
                                         service.serve(guest, stop).await;
                                     }

@@ -323,9 +323,10 @@ impl Driver {
         loop {
             match self.machine.poll() {
                 Output::Send(bytes) => outgoing.push_answer(bytes),
-                Output::Event(Event::Pause(pause)) => self.pause(pause, stream).await?,
-                Output::Event(Event::Ended) => self.end_stream(stream).await?,
-                Output::Event(event) if event.is_question() => self.decide(event, stream, input).await?,
+                // Apart, as they are rare: a connection does not carry their room along.
+                Output::Event(Event::Pause(pause)) => Box::pin(self.pause(pause, stream)).await?,
+                Output::Event(Event::Ended) => Box::pin(self.end_stream(stream)).await?,
+                Output::Event(event) if event.is_question() => Box::pin(self.decide(event, stream, input)).await?,
                 Output::Event(event) => self.record(event)?,
                 Output::Close(reason) => return Err(End::Machine(reason)),
                 Output::WaitUntil(deadline) => return Ok(deadline),
