@@ -170,7 +170,7 @@ pub enum Problem {
     /// The encoder or the resampler refuses sound.
     #[error("the converter does not go on")]
     Inside = 4,
-    /// The worker has as many converters as it can hold.
+    /// The worker has as many converters as it has memory for.
     #[error("too many converters")]
     TooMany = 5,
 }

@@ -49,7 +49,7 @@ pub(crate) fn run() -> io::Result<()> {
         ));
     };
     let mouth = Mouth::default();
-    let mut pool = Pool::start(threads.clamp(1, MAX_THREADS), &mouth)?;
+    let mut pool = Pool::start(threads.clamp(1, MAX_THREADS), memory, &mouth)?;
     confine::limit(memory)?;
     mouth.say(&Answer::Hello { version: wire::VERSION });
     while let Some(body) = wire::read_message(&mut from)? {

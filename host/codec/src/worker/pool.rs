@@ -14,8 +14,11 @@ use wasmtx_codec::wire::{Answer, Packet, Problem, Request, Source, Target};
 
 use super::converter::{Converter, Failure};
 
-/// Converters in one process.
-const CONVERTERS: usize = 1_024;
+/// Bytes of this process without converters, with room.
+const BASE: u64 = 32 << 20;
+/// Bytes of a converter for each channel that it makes, with room: FFmpeg's AAC encoder takes half of it. So nobody meets the
+/// process's bound, where a converter more would cost all of them their lives.
+const CHANNEL: u64 = 1 << 20;
 /// Jobs that wait for a thread. When it is full, nothing more is read from the server, which then holds back by itself.
 const JOBS: usize = 1_024;
 
@@ -49,8 +52,16 @@ impl Mouth {
 /// The threads, and who is where.
 pub(super) struct Pool {
     threads: Vec<Thread>,
-    places: HashMap<u32, usize>,
+    places: HashMap<u32, Place>,
+    /// Bytes that are set aside for converters, and how many there are of them.
+    taken: u64,
+    room: u64,
     mouth: Mouth,
+}
+
+struct Place {
+    thread: usize,
+    takes: u64,
 }
 
 struct Thread {
@@ -59,7 +70,9 @@ struct Thread {
 }
 
 impl Pool {
-    pub(super) fn start(threads: u8, mouth: &Mouth) -> io::Result<Pool> {
+    /// # Errors
+    /// The system has no threads.
+    pub(super) fn start(threads: u8, memory: u64, mouth: &Mouth) -> io::Result<Pool> {
         let start = |number| {
             let (jobs, queue) = mpsc::sync_channel(JOBS);
             let mouth = mouth.clone();
@@ -71,6 +84,8 @@ impl Pool {
         Ok(Pool {
             threads: (0..threads).map(start).collect::<io::Result<_>>()?,
             places: HashMap::new(),
+            taken: 0,
+            room: memory.saturating_sub(BASE),
             mouth: mouth.clone(),
         })
     }
@@ -86,18 +101,20 @@ impl Pool {
             Request::Close { id } => {
                 self.send(id, Job::Close { id });
                 if let Some(place) = self.places.remove(&id) {
-                    self.threads[place].converters -= 1;
+                    self.threads[place.thread].converters -= 1;
+                    self.taken -= place.takes;
                 }
             }
         }
     }
 
     fn open(&mut self, id: u32, source: Source, target: Target) {
-        if self.places.len() >= CONVERTERS || self.places.contains_key(&id) {
+        let takes = CHANNEL * u64::from(target.channels.max(1));
+        if self.taken + takes > self.room || self.places.contains_key(&id) {
             return self.mouth.say(&Answer::Failed {
                 id,
                 problem: Problem::TooMany,
-                words: format!("{} converters are there", self.places.len()),
+                words: format!("there are {}, and no room for one more", self.places.len()),
             });
         }
         let idlest = self
@@ -105,16 +122,17 @@ impl Pool {
             .iter_mut()
             .enumerate()
             .min_by_key(|(_, thread)| thread.converters);
-        let Some((place, thread)) = idlest else { return };
+        let Some((number, thread)) = idlest else { return };
         thread.converters += 1;
-        self.places.insert(id, place);
+        self.taken += takes;
+        self.places.insert(id, Place { thread: number, takes });
         self.send(id, Job::Open { id, source, target });
     }
 
     fn send(&self, id: u32, job: Job) {
         if let Some(place) = self.places.get(&id) {
             // A thread ends with the process only.
-            let _ = self.threads[*place].jobs.send(job);
+            let _ = self.threads[place.thread].jobs.send(job);
         }
     }
 }

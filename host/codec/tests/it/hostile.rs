@@ -168,27 +168,43 @@ fn a_server_of_another_version_is_told_so() {
 }
 
 #[test]
-fn memory_is_bounded() {
-    let mut worker = Worker::start_with(48 << 20);
-    // Each of them takes more than a hundred kilobytes.
-    for id in 0..1_024 {
+fn memory_is_bounded_and_nobody_pays_for_one_converter_too_many() {
+    let mut worker = Worker::start_with(64 << 20);
+    let (source, target) = (source(Decode::Opus, 48_000, 2), target(Encode::Aac, 48_000, 2));
+    let mut opened = Vec::new();
+    for id in 0..200 {
         worker.say(&Request::Open {
             id,
-            source: source(Decode::Opus, 48_000, 2),
-            target: target(Encode::Aac, 48_000, 2),
+            source: source.clone(),
+            target,
         });
-    }
-    let mut refused = false;
-    for _ in 0..1_024 {
-        match worker.hear_or_end() {
-            Some(Answer::Opened { .. }) => {}
-            Some(Answer::Failed { .. }) => refused = true,
-            Some(other) => panic!("{other:?}"),
-            None => {
-                refused = true;
-                break;
-            }
+        match worker.hear() {
+            Answer::Opened { .. } => opened.push(id),
+            Answer::Failed {
+                problem: Problem::TooMany,
+                ..
+            } => {}
+            other => panic!("{other:?}"),
         }
     }
-    assert!(refused);
+    assert_eq!(opened.len(), 16);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", worker.process.id())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max data size")).unwrap();
+    assert_eq!(line.split_whitespace().nth(3), Some("67108864"), "{line}");
+    // All of them work within it, and one that leaves makes room.
+    for id in &opened {
+        let mut converted = Converted::default();
+        for number in 0..20 {
+            worker.push(
+                *id,
+                number * 960,
+                Bytes::from_static(&[0xfc, 0xff, 0xfe]),
+                &mut converted,
+            );
+        }
+        worker.flush(*id, &mut converted);
+        assert!(converted.problems.is_empty() && converted.packets.len() > 15);
+    }
+    worker.open(1_000, &source, target);
+    worker.end();
 }

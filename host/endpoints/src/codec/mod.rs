@@ -44,7 +44,8 @@ pub const PROGRAM: &str = "wasmtx-codec";
 pub struct Options {
     /// The program that re-encodes.
     pub program: PathBuf,
-    /// Bytes that a worker may have written to at once, its code apart.
+    /// Bytes that a worker may have written to at once, its code apart. A converter takes two MiB of it, more for more than two
+    /// channels; those that find no room are tried again.
     pub memory: u64,
     /// Threads of a worker.
     pub threads: u8,
@@ -61,8 +62,8 @@ impl Default for Options {
         let cores = thread::available_parallelism().map_or(1, usize::from);
         Options {
             program: env::current_exe().unwrap_or_default().with_file_name(PROGRAM),
-            memory: 512 << 20,
-            threads: u8::try_from(cores.min(8)).unwrap_or(8),
+            memory: 1 << 30,
+            threads: u8::try_from(cores.min(16)).unwrap_or(16),
             idle: Duration::from_secs(10),
             patience: Duration::from_secs(10),
             pauses: (Duration::from_millis(100), Duration::from_secs(10)),
