@@ -145,6 +145,8 @@ fn a_codec_runs_from_the_first_player_that_needs_it_to_a_while_after_the_last() 
     };
     until("the codec runs", || plan(&server).1.then_some(()));
     assert_tone(&listen(&url, ""));
+    let web = format!("http://{}/live.flv", server.address("flvAddress"));
+    assert_tone(&listen(&web, ""));
     assert_eq!(server.metric("wasmtx_conversions_running", &["path=\"live\""]), 1.0);
     player.kill();
     until("the codec stops", || (!plan(&server).1).then_some(()));

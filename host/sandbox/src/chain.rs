@@ -252,31 +252,36 @@ impl Stream {
             }
         }
         for number in 0..self.planners.len() {
-            let Some(opening) = &self.opening else { break };
-            let Some((said, allowed)) = self.planners[number].attend(opening, &self.aside) else {
-                continue;
-            };
-            let before = self.planners[number].adopt(Some(said));
-            match self.plan() {
-                Ok(outcome) if allowed || same_shape(&self.shown, &outcome.tracks) => {
-                    output.tracks = Some(self.carry_out(outcome));
-                }
-                refused => {
-                    let planner = &mut self.planners[number];
-                    planner.keep(&match refused {
-                        Ok(_) => "it would change the tracks of a running stream (see allowTrackChange)".to_owned(),
-                        Err(refusal) => refusal.to_string(),
-                    });
-                    planner.adopt(before);
-                    // Those behind it were perhaps asked about other tracks.
-                    match self.plan() {
-                        Ok(outcome) => drop(self.carry_out(outcome)),
-                        Err(refusal) => return Flow::Close(refusal.to_string()),
-                    }
-                }
+            if let Err(refusal) = self.attend_planner(number, output) {
+                return Flow::Close(refusal.to_string());
             }
         }
         self.attention = self.needs_attention();
         Flow::Continue
+    }
+
+    /// Takes what a new version of a transcoder says, where it may change the tracks or does not.
+    fn attend_planner(&mut self, number: usize, output: &mut Output) -> Result<(), Refusal> {
+        let Some(opening) = &self.opening else { return Ok(()) };
+        let planner = &mut self.planners[number];
+        let Some((said, allowed)) = planner.attend(opening, &self.aside) else {
+            return Ok(());
+        };
+        let before = planner.adopt(Some(said));
+        let reason = match self.plan() {
+            Ok(outcome) if allowed || same_shape(&self.shown, &outcome.tracks) => {
+                output.tracks = Some(self.carry_out(outcome));
+                return Ok(());
+            }
+            Ok(_) => "it would change the tracks of a running stream (see allowTrackChange)".to_owned(),
+            Err(refusal) => refusal.to_string(),
+        };
+        let planner = &mut self.planners[number];
+        planner.keep(&reason);
+        planner.adopt(before);
+        // Those behind it were perhaps asked about other tracks.
+        let as_before = self.plan()?;
+        self.carry_out(as_before);
+        Ok(())
     }
 }

@@ -230,6 +230,21 @@ async fn a_sink_writes_every_frame_to_its_file_and_is_no_reader() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_takes_what_it_wants_the_bytes_of_and_has_nothing_made_to_count_it() {
+    for (mode, takes) in [("tell", true), ("tell-infos", false)] {
+        let house = House::new(sink(json!({ "mode": mode })));
+        let mut stream = house.publish().await;
+        stream.send(20);
+        house.until("some frames", |usage| usage.passed == 20).await;
+        let demand = stream.publisher.publication().demand().clone();
+        assert_eq!((demand.has(VIDEO), demand.has(AUDIO)), (takes, takes), "{mode}");
+        stream.publisher.close(house.now, CloseReason::Ended);
+        house.end().await;
+        assert!(!demand.has(VIDEO), "{mode}: it is gone");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sink_begins_at_a_keyframe() {
     let house = House::new(sink(json!({ "mode": "store", "to": "file" })));
     let mut stream = house.publish().await;
