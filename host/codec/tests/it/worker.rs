@@ -3,7 +3,7 @@
 use std::{
     io::{BufReader, Read, Write},
     process::{Child, ChildStdin, Command, Stdio},
-    sync::mpsc::{self, Receiver, RecvTimeoutError},
+    sync::mpsc::{self, Receiver},
     thread,
     time::Duration,
 };
@@ -95,15 +95,6 @@ impl Worker {
 
     pub(crate) fn hear(&self) -> Answer {
         self.answers.recv_timeout(PATIENCE).expect("an answer")
-    }
-
-    /// The next answer; `None` when it has hung up.
-    pub(crate) fn hear_or_end(&self) -> Option<Answer> {
-        match self.answers.recv_timeout(PATIENCE) {
-            Ok(answer) => Some(answer),
-            Err(RecvTimeoutError::Disconnected) => None,
-            Err(RecvTimeoutError::Timeout) => panic!("no answer"),
-        }
     }
 
     pub(crate) fn open(&mut self, id: u32, source: &Source, target: Target) -> Bytes {
