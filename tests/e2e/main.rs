@@ -39,6 +39,7 @@ mod rtmp_sessions;
 mod sessions;
 mod sinks;
 mod sources;
+mod sources_rtmp;
 mod tokens;
 mod vanishing;
 mod window;
