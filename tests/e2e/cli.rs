@@ -116,6 +116,7 @@ fn an_address_in_use_is_told_with_its_key_and_its_holder() {
     for (key, variable) in [
         ("rtspAddress", "MTX_RTSPADDRESS"),
         ("rtspsAddress", "MTX_RTSPSADDRESS"),
+        ("flvAddress", "MTX_FLVADDRESS"),
         ("apiAddress", "MTX_APIADDRESS"),
         ("metricsAddress", "MTX_METRICSADDRESS"),
     ] {

@@ -177,3 +177,36 @@ fn with_tls_players_are_let_in_by_their_passwords_listed_and_sent_away() {
     server.readers("cam1", 0);
     server.logged(&["[FLV] connection closed", "through the API"]);
 }
+
+#[test]
+fn web_pages_change_without_a_restart_and_players_go_with_their_permission() {
+    let users = |action: &str| {
+        format!(
+            "hlsAllowOrigins: ['https://page.example']\nauthInternalUsers:\n- user: any\n  permissions:\n  - action: publish\n  \
+             - action: api\n{action}paths:\n  all_others:\n"
+        )
+    };
+    let server = Server::start(OPEN);
+    let clip = Codec::H264.clip();
+    let _publishing = Player::FFmpeg.publish(&server, Transport::Tcp, "cam1", &clip);
+    server.online("cam1");
+    let address = server.address("flvAddress");
+    let may = |origin: &str| {
+        let (stream, head) = ask(address, "/cam1.flv", &format!("Origin: {origin}\r\n"));
+        (
+            stream,
+            head.to_ascii_lowercase().contains("access-control-allow-origin:"),
+        )
+    };
+    assert!(may("https://other.example").1);
+    server.folder().write("mediamtx.yml", users("  - action: read\n"));
+    server.logged(&["configuration reloaded"]);
+    assert!(!may("https://other.example").1);
+    let (mut playing, allowed) = may("https://page.example");
+    assert!(allowed);
+    server.folder().write("mediamtx.yml", users(""));
+    // It ends: the user may read no more.
+    let mut rest = Vec::new();
+    playing.read_to_end(&mut rest).expect("an end");
+    server.logged(&["[FLV] connection closed", "the permission ran out"]);
+}
