@@ -1,7 +1,15 @@
 //! Sources that bring FLV tags: RTMP from a server of our own, HTTP-FLV from one that the test plays.
 
 use bytes::BytesMut;
-use wasmtx_protocol::flv::{Muxer, file};
+use wasmtx_protocol::{
+    flv::{Muxer, file},
+    rtmp::{
+        self as rtmp_wire, Command, Handshake,
+        amf0::{self, Value},
+        chunk::{Reader, Writer},
+        client::Reason,
+    },
+};
 
 use super::*;
 use crate::{hooks::OnConnect, rtmp};
@@ -89,6 +97,59 @@ async fn an_rtmp_source_comes_back_as_another_publication() {
     let _again = tokio::spawn(publish(studio.hub.clone()));
     let is_second = |status: &wasmtx_hub::PathStatus| status.publication.as_ref().is_some_and(|p| p.generation == 2);
     status.wait_for(is_second).await.unwrap();
+}
+
+/// Takes a client's `connect`, refuses it with these words, and answers the app that it asked for.
+async fn refuse_connect(listener: &TcpListener, words: &str) -> String {
+    let (mut socket, _) = listener.accept().await.unwrap();
+    let (mut handshake, mut reader, mut input) = (Handshake::server(), Reader::new(), BytesMut::new());
+    loop {
+        assert_ne!(
+            socket.read_buf(&mut input).await.unwrap(),
+            0,
+            "the client goes without a word"
+        );
+        while !handshake.is_done()
+            && let Some(answer) = handshake.handle(&mut input).unwrap()
+        {
+            socket.write_all(&answer).await.unwrap();
+        }
+        while handshake.is_done()
+            && let Some(message) = reader.read(&mut input).unwrap()
+        {
+            let Ok(connect) = Command::read(&message) else { continue };
+            let error = amf0::object([("level", "error".into()), ("description", words.into())]);
+            let payload = amf0::write(&["_error".into(), 1.0.into(), Value::Null, error]);
+            let answer = Writer::default().write(rtmp_wire::Kind::Command, 0, 0, payload.into());
+            socket.write_all(&answer.unwrap()).await.unwrap();
+            let app = connect.arguments.first().and_then(|object| object.property("app"));
+            return app.and_then(Value::as_str).unwrap().to_owned();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_with_the_login_of_adobe_is_answered_step_by_step() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("rtmp://user:geheim@{}/live/cam", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move {
+        let need = "[ AccessManager.Reject ] : [ code=403 need auth; authmod=adobe ] : ";
+        let ask = "[ authmod=adobe ] : ?reason=needauth&user=user&salt=s&challenge=c&opaque=o";
+        let failed = "[ authmod=adobe ] : ?reason=authfailed&opaque=o";
+        let mut apps = Vec::new();
+        for words in [need, ask, failed] {
+            apps.push(refuse_connect(&listener, words).await);
+        }
+        apps
+    });
+    let failure = attempt(plan(&url, Transport::Automatic), "copy", "copy", "").await;
+    assert!(matches!(failure, Failure::Rtmp(Reason::Refused(_))), "{failure}");
+    let apps = server.await.unwrap();
+    assert_eq!(apps[..2], ["live", "live?authmod=adobe&user=user"]);
+    assert!(
+        apps[2].contains("&response=") && !apps[2].contains("geheim"),
+        "{apps:?}"
+    );
 }
 
 /// An FLV file of the frames that [`publish`] sends.
