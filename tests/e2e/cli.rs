@@ -117,6 +117,8 @@ fn an_address_in_use_is_told_with_its_key_and_its_holder() {
         ("rtspAddress", "MTX_RTSPADDRESS"),
         ("rtspsAddress", "MTX_RTSPSADDRESS"),
         ("flvAddress", "MTX_FLVADDRESS"),
+        ("rtmpAddress", "MTX_RTMPADDRESS"),
+        ("rtmpsAddress", "MTX_RTMPSADDRESS"),
         ("apiAddress", "MTX_APIADDRESS"),
         ("metricsAddress", "MTX_METRICSADDRESS"),
     ] {

@@ -8,7 +8,9 @@ use std::{
 use rustix::process::Signal;
 use serde_json::Value as Json;
 
-use crate::harness::{Backend, Codec, PATIENCE, Player, Publisher, Reader, Server, Transport, made_up, plugin, until};
+use crate::harness::{
+    Backend, Codec, OPEN, PATIENCE, Player, Publisher, Reader, Server, Tool, Transport, made_up, plugin, until,
+};
 
 /// A server on whose path `cam1` a plugin posts each event to the backend.
 fn posting(backend: &Backend) -> Server {
@@ -156,14 +158,26 @@ fn the_api_streams_what_happens_and_what_plugins_raise() {
     assert_eq!(followed.next("offline")["path"], "cam1");
 }
 
+/// A plugin that sends away every reader of `cam1`, if it is granted that.
+fn kicking(control: &str) -> Server {
+    Server::start(&format!(
+        "plugins:\n  bouncer:\n    file: {}\n    config: {{ mode: kick, kind: reading }}\n    grant: {{ control: {control} }}\npaths:\n  cam1:\n    plugins: [bouncer]\n",
+        plugin("events-modes").display(),
+    ))
+}
+
+#[test]
+fn a_plugin_ends_an_rtmp_connection_that_it_may_end() {
+    let server = kicking("yes");
+    let _publisher = Player::FFmpeg.publish(&server, Transport::Tcp, "cam1", &Codec::H264.clip());
+    server.online("cam1");
+    let url = format!("rtmp://{}/cam1", server.address("rtmpAddress"));
+    Tool::start("ffmpeg", ["-nostdin", "-v", "error", "-i", &url, "-f", "null", "-"]).wait();
+    server.logged(&["[RTMP]", "plugin bouncer", "kicked"]);
+}
+
 #[test]
 fn a_plugin_ends_a_session_that_it_may_end() {
-    let kicking = |control: &str| {
-        Server::start(&format!(
-            "plugins:\n  bouncer:\n    file: {}\n    config: {{ mode: kick, kind: reading }}\n    grant: {{ control: {control} }}\npaths:\n  cam1:\n    plugins: [bouncer]\n",
-            plugin("events-modes").display(),
-        ))
-    };
     let server = kicking("yes");
     let mut publisher = Publisher::vp8(&server, "cam1");
     publisher.send_all(&made_up(3, 1, 100));
@@ -179,4 +193,30 @@ fn a_plugin_ends_a_session_that_it_may_end() {
     server.logged(&["control.kick is not granted"]);
     publisher.send_all(&frames[10..]);
     reader.until(0, 100);
+}
+
+#[test]
+fn what_rtmp_clients_do_is_told_as_well() {
+    let server = Server::start(OPEN);
+    let mut followed = Followed::start(&server);
+    let url = format!("rtmp://{}/cam1?token=abc&view=1", server.address("rtmpAddress"));
+    let file = Codec::H264.clip().file.to_str().expect("a path of ours").to_owned();
+    let line = [
+        "-nostdin", "-v", "error", "-re", "-i", &file, "-c", "copy", "-f", "flv", &url,
+    ];
+    let publishing = Tool::start("ffmpeg", line);
+    let client = followed.next("connected")["client"].clone();
+    assert_eq!(client["query"], "token=<redacted>&view=1");
+    // The id by which the API knows it, and lets it be sent away.
+    let conn = server.api("rtmpconns/list")["items"][0].clone();
+    assert_eq!(client["session"], conn["id"], "{conn}");
+    assert_eq!(followed.next("online")["path"], "cam1");
+    let reader = Reader::new(&server, "cam1");
+    assert_eq!(followed.next("reading")["path"], "cam1");
+    drop(publishing);
+    assert_eq!(followed.next("offline")["path"], "cam1");
+    until("the publisher's end is told", || {
+        (followed.next("disconnected")["client"]["session"] == conn["id"]).then_some(())
+    });
+    drop(reader);
 }
