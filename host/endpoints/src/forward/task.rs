@@ -1,7 +1,10 @@
 //! One destination of one path: waits for a stream, sends it, and tries again when that fails.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -15,20 +18,29 @@ use crate::{backoff::Backoff, registry::Listed};
 /// A connection that lasted this long counts as a success: the next failure's pause is the first one again.
 const SETTLED: Duration = Duration::from_secs(10);
 
-/// Serves a destination until the path is gone, or `stopped` resolves.
+/// Serves a destination until the path is gone, or `stopped` resolves. When that is because the stream is over, the server
+/// is told so first: one that only sees the connection go holds the stream's name for a while.
 pub(super) async fn run(
     forward: Listed<Forward>,
     path: &Arc<Path>,
     push: &dyn Push,
     mut stopped: oneshot::Receiver<()>,
 ) {
+    let sending = AtomicBool::new(false);
+    let mut keeping = std::pin::pin!(keep(&forward, path, push, &sending));
     tokio::select! {
-        () = keep(&forward, path, push) => {}
-        _ = &mut stopped => {}
+        () = &mut keeping => {}
+        _ = &mut stopped => {
+            if sending.load(Ordering::Relaxed) && path.watch().borrow().closed {
+                // It ends with what it sends, as no other stream can come.
+                keeping.await;
+            }
+        }
     }
 }
 
-async fn keep(forward: &Forward, path: &Arc<Path>, push: &dyn Push) {
+/// `sending` is so while a server is being sent something.
+async fn keep(forward: &Forward, path: &Arc<Path>, push: &dyn Push, sending: &AtomicBool) {
     let mut status = path.watch();
     let mut over = None;
     let (mut backoff, mut said) = (Backoff::default(), None);
@@ -43,7 +55,10 @@ async fn keep(forward: &Forward, path: &Arc<Path>, push: &dyn Push) {
                     reader,
                     forward,
                 };
-                push.push(attempt).await
+                sending.store(true, Ordering::Relaxed);
+                let sent = push.push(attempt).await;
+                sending.store(false, Ordering::Relaxed);
+                sent
             }
             Err(error) => Err(error.to_string()),
         };

@@ -15,6 +15,8 @@ use super::*;
 struct Servers {
     /// URLs as they were reached, one per attempt.
     reached: Arc<Mutex<Vec<String>>>,
+    /// URLs of servers that were told the end.
+    told: Arc<Mutex<Vec<String>>>,
     /// Whether the server `weak` refuses.
     weak: Arc<Mutex<bool>>,
 }
@@ -34,6 +36,9 @@ impl Push for Servers {
             ) {
                 attempt.reader.wait().await;
             }
+            // The last words take a moment.
+            sleep(Duration::from_millis(5)).await;
+            self.told.lock().push(attempt.target.url);
             Ok(())
         })
     }
@@ -163,5 +168,17 @@ async fn a_changed_list_ends_what_is_gone_and_leaves_alone_what_stays() {
     assert_eq!(reached.iter().filter(|url| url.contains("two")).count(), 1);
     assert!(publisher.publication().ended().is_none());
     world.forwarder.close(Duration::from_secs(5)).await;
+    assert!(world.registry.all().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_are_told_the_end_when_this_one_stops() {
+    let world = World::new(&["rtmp://one/live/key", "rtmp://weak/live/key"]);
+    *world.servers.weak.lock() = true;
+    let _publisher = world.publish("cam");
+    world.until("cam", &[State::Forwarding, State::Error]).await;
+    world.hub.shut_down();
+    world.forwarder.close(Duration::from_secs(5)).await;
+    assert_eq!(*world.servers.told.lock(), ["rtmp://one/live/key"]);
     assert!(world.registry.all().is_empty());
 }
