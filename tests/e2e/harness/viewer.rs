@@ -92,7 +92,8 @@ impl Viewer {
                 } else {
                     ""
                 });
-                let input = words("-nostdin -v warning -fpsprobesize 0").chain(known);
+                // To guess what the stream is like takes FFmpeg five seconds of it, and nobody here wants to know.
+                let input = words("-nostdin -v warning -fpsprobesize 0 -analyzeduration 1000000").chain(known);
                 let input = input.chain(["-i".to_owned(), url.to_owned()]);
                 let line = format!("-map 0:{kind}:0 -c copy -frames:{kind} {count}");
                 let filter = form.filter().iter().map(|word| (*word).to_owned());
