@@ -53,7 +53,7 @@ pub fn url(url: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// A URL that streams are sent to, as [`url`] and, for RTMP, without what names the stream there: who knows that may publish.
+/// A URL that streams are sent to, as [`url`](fn@url) and, for RTMP, without what names the stream there: who knows that may publish.
 pub fn destination(url: &str) -> Cow<'_, str> {
     match Destination::new(url, None) {
         Ok(destination) => Cow::Owned(destination.shown()),
