@@ -99,6 +99,8 @@ impl Task {
         self.tried = off.number;
         (self.making, self.made, self.probation) = (None, None, None);
         self.down = Down::Disabled;
+        // Switched on again it is opened anew, and begins at a keyframe.
+        self.aligned = false;
         let Some(guest) = self.guest.take() else { return };
         if let Err(failure) = guest::close(guest, CloseReason::Reload, &self.version.limits).await {
             self.group.report(&failure, self.opening.path.as_str(), "close");

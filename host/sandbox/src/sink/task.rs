@@ -75,7 +75,7 @@ pub(super) struct Task {
     /// Number of a version that failed in its probation; 0 is none.
     pub(super) refused: u64,
     /// A keyframe has come since it began, or since frames were lost.
-    aligned: bool,
+    pub(super) aligned: bool,
     /// Frames are missing before the next one that it gets.
     gap: bool,
     /// The last instance failed, and there is no other yet.
