@@ -51,7 +51,7 @@ pub enum State {
 
 /// What a connection is told from elsewhere.
 #[derive(Debug, Default)]
-pub(crate) struct Orders {
+pub struct Orders {
     /// Why the connection must end.
     kicked: OnceLock<String>,
     bell: Notify,
@@ -94,13 +94,19 @@ impl Orders {
 }
 
 /// Something that a [`Table`] lists.
-pub(crate) trait Item {
+pub trait Item {
     /// Names it in log, API and metrics.
     fn id(&self) -> Uuid;
     /// When it came to be.
     fn created(&self) -> WallClock;
     /// Whether it belongs to the server with TLS.
     fn encrypted(&self) -> bool;
+}
+
+/// Somebody who is told something.
+pub trait Told: Item + Send + Sync + 'static {
+    /// What it is told.
+    fn orders(&self) -> &Orders;
 }
 
 /// Those who are there, by id. Cheap to clone.
@@ -135,16 +141,17 @@ impl<T: Item> Table<T> {
         self.0.read().get(&id).cloned()
     }
 
-    /// Every item, in no order.
+    /// Every item, oldest first.
     pub(crate) fn all(&self) -> Vec<Arc<T>> {
-        self.0.read().values().cloned().collect()
+        let mut items: Vec<Arc<T>> = self.0.read().values().cloned().collect();
+        items.sort_by_key(|item| (item.created(), item.id()));
+        items
     }
 
     /// The items of one server, oldest first.
     pub(crate) fn of(&self, encrypted: bool) -> Vec<Arc<T>> {
         let mut items = self.all();
         items.retain(|item| item.encrypted() == encrypted);
-        items.sort_by_key(|item| (item.created(), item.id()));
         items
     }
 }
@@ -213,6 +220,83 @@ impl Rules {
                 tokio::time::sleep(RULES_STEP).await;
             }
         });
+    }
+}
+
+/// Everybody who is connected by one protocol, where a connection is one session. Cheap to clone.
+#[derive(Debug)]
+pub struct Clients<T>(Arc<Tables<T>>);
+
+#[derive(Debug)]
+struct Tables<T> {
+    conns: Table<T>,
+    refused: Refusals,
+    rules: Rules,
+}
+
+impl<T> Clone for Clients<T> {
+    fn clone(&self) -> Clients<T> {
+        Clients(self.0.clone())
+    }
+}
+
+impl<T> Default for Clients<T> {
+    fn default() -> Clients<T> {
+        Clients(Arc::new(Tables {
+            conns: Table::default(),
+            refused: Refusals::default(),
+            rules: Rules::default(),
+        }))
+    }
+}
+
+impl<T: Told> Clients<T> {
+    /// Every connection, oldest first.
+    pub fn all(&self) -> Vec<Arc<T>> {
+        self.0.conns.all()
+    }
+
+    /// Connections with TLS or without, oldest first.
+    pub fn conns(&self, encrypted: bool) -> Vec<Arc<T>> {
+        self.0.conns.of(encrypted)
+    }
+
+    /// The connection with this id.
+    pub fn conn(&self, id: Uuid) -> Option<Arc<T>> {
+        self.0.conns.find(id)
+    }
+
+    /// Ends a connection, whatever it does; `false` when there is none with this id. `why` goes to the log.
+    pub fn kick(&self, id: Uuid, why: &str) -> bool {
+        self.conn(id).is_some_and(|conn| {
+            conn.orders().send_away(why);
+            true
+        })
+    }
+
+    /// The users of the configuration changed: every connection that they let in asks the gate again, within a second.
+    /// Needs a tokio runtime.
+    pub fn rules_changed(&self) {
+        self.0.rules.changed(self.all(), T::orders);
+    }
+
+    /// How many connections were closed for each reason that is the client's fault, since the start.
+    pub fn refused(&self) -> Vec<(&'static str, u64)> {
+        self.0.refused.counts()
+    }
+
+    /// Counts the changes of the configuration's users.
+    pub(crate) fn rules(&self) -> u64 {
+        self.0.rules.changes()
+    }
+
+    pub(crate) fn count_refused(&self, reason: &'static str) {
+        self.0.refused.count(reason);
+    }
+
+    /// Lists a connection for as long as the guard lives.
+    pub(crate) fn add(&self, conn: T) -> Listed<T> {
+        self.0.conns.add(conn)
     }
 }
 

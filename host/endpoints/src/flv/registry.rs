@@ -1,6 +1,6 @@
 //! Every HTTP-FLV and WebSocket-FLV player there is: for the API and the metrics, and to tell it something.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
 use uuid::Uuid;
 use wasmtx_media::WallClock;
@@ -8,7 +8,7 @@ use wasmtx_media::WallClock;
 pub use crate::registry::Counter;
 pub(super) use crate::registry::{Listed, Orders};
 use crate::{
-    registry::{Item, Refusals, Rules, Table},
+    registry::{Clients, Item, Told},
     tcp::Tally,
 };
 
@@ -65,60 +65,11 @@ impl Tally for Conn {
     }
 }
 
-/// All players. Cheap to clone.
-#[derive(Clone, Debug, Default)]
-pub struct Registry(Arc<Tables>);
-
-#[derive(Debug, Default)]
-struct Tables {
-    conns: Table<Conn>,
-    refused: Refusals,
-    rules: Rules,
-}
-
-impl Registry {
-    /// Every player, oldest first.
-    pub fn conns(&self) -> Vec<Arc<Conn>> {
-        let mut conns = self.0.conns.all();
-        conns.sort_by_key(|conn| (conn.created, conn.id));
-        conns
-    }
-
-    /// The player with this id.
-    pub fn conn(&self, id: Uuid) -> Option<Arc<Conn>> {
-        self.0.conns.find(id)
-    }
-
-    /// Sends a player away; `false` when there is none with this id. `why` goes to the log.
-    pub fn kick(&self, id: Uuid, why: &str) -> bool {
-        self.conn(id).is_some_and(|conn| {
-            conn.orders.send_away(why);
-            true
-        })
-    }
-
-    /// The users of the configuration changed: every player that they let in asks the gate again, within a second. Needs a
-    /// tokio runtime.
-    pub fn rules_changed(&self) {
-        self.0.rules.changed(self.0.conns.all(), |conn| &conn.orders);
-    }
-
-    /// Counts the changes of the configuration's users.
-    pub(super) fn rules(&self) -> u64 {
-        self.0.rules.changes()
-    }
-
-    /// How many players were closed for each reason that is the client's fault, since the start.
-    pub fn refused(&self) -> Vec<(&'static str, u64)> {
-        self.0.refused.counts()
-    }
-
-    pub(super) fn count_refused(&self, reason: &'static str) {
-        self.0.refused.count(reason);
-    }
-
-    /// Lists a player for as long as the guard lives.
-    pub(super) fn add(&self, conn: Conn) -> Listed<Conn> {
-        self.0.conns.add(conn)
+impl Told for Conn {
+    fn orders(&self) -> &Orders {
+        &self.orders
     }
 }
+
+/// All players.
+pub type Registry = Clients<Conn>;

@@ -255,7 +255,7 @@ async fn all_players_of_a_path_get_the_same_tags_until_its_end() {
         assert_eq!((tag.kind.number(), tag.timestamp), (8, 21));
         assert!(tag.payload.ends_with(b"second"));
     }
-    assert_eq!(house.registry.conns().len(), 2);
+    assert_eq!(house.registry.all().len(), 2);
     stream.end(CloseReason::Ended);
     for player in players {
         assert_eq!(player.rest().await, "");
@@ -454,7 +454,7 @@ async fn a_player_is_listed_as_what_it_is_and_can_be_sent_away() {
     let mut client = house.ask("GET", "/cam.flv?a=b", &headers).await;
     client.head().await;
     client.hear(b"sound").await;
-    let conn = house.registry.conns()[0].clone();
+    let conn = house.registry.all()[0].clone();
     assert_eq!(conn.remote.ip(), Ipv4Addr::new(192, 0, 2, 7));
     assert!(conn.remote.port() > 0 && !conn.encrypted && !conn.web_socket);
     let shown = [&conn.path, &conn.query, &conn.user, &conn.user_agent];
@@ -466,7 +466,7 @@ async fn a_player_is_listed_as_what_it_is_and_can_be_sent_away() {
     assert!(house.registry.kick(conn.id, "enough"));
     client.rest().await;
     path.watch().wait_for(|status| status.readers == 0).await.unwrap();
-    while !house.registry.conns().is_empty() {
+    while !house.registry.all().is_empty() {
         tokio::task::yield_now().await;
     }
     assert!(!house.registry.kick(conn.id, "again"));
@@ -511,7 +511,7 @@ async fn a_player_that_reads_nothing_or_says_too_much_is_closed_and_counted() {
     let mut client = house.play("/cam.flv").await;
     // More than two sockets hold, and little enough at a time for the ring.
     let much = vec![0; 1 << 20];
-    while !house.registry.conns().is_empty() {
+    while !house.registry.all().is_empty() {
         stream.push(&much);
         tokio::task::yield_now().await;
     }
@@ -545,7 +545,7 @@ async fn over_tls_and_a_unix_socket_the_same_is_played() {
         .await
         .unwrap();
     through(&encrypted, socket).await;
-    assert!(encrypted.registry.conns().is_empty());
+    assert!(encrypted.registry.all().is_empty());
 
     let file = std::env::temp_dir().join(format!("wasmtx-flv-{}.sock", std::process::id()));
     let local = House::at(&format!("unix://{}", file.display()), None, allow);
@@ -561,10 +561,10 @@ async fn through(house: &House, socket: impl Duplex + 'static) {
     client.hear(b"first").await;
     stream.push(b"second");
     client.hear(b"second").await;
-    assert!(house.registry.conns()[0].outbound_bytes.load() > 0);
+    assert!(house.registry.all()[0].outbound_bytes.load() > 0);
     stream.end(CloseReason::Ended);
     assert_eq!(client.rest().await, "");
-    while !house.registry.conns().is_empty() {
+    while !house.registry.all().is_empty() {
         tokio::task::yield_now().await;
     }
 }

@@ -90,7 +90,7 @@ pub(super) async fn serve(shared: Arc<Shared>, guest: Guest, stop: watch::Receiv
     };
     let mut driver = Driver {
         machine: server::Connection::new(Instant::now(), config),
-        conn: shared.registry.add_conn(conn),
+        conn: shared.registry.add(conn),
         permission: None,
         client: None,
         capabilities: Capabilities::legacy(),

@@ -71,7 +71,7 @@ pub(super) async fn list(
         Kind::RtspConns { encrypted } => page(&view.rtsp.conns(encrypted), &query, rtsp::ShownConn::of),
         Kind::RtspSessions { encrypted } => page(&view.rtsp.sessions(encrypted), &query, rtsp::ShownSession::of),
         Kind::RtmpConns { encrypted } => page(&view.rtmp.conns(encrypted), &query, rtmp::ShownConn::of),
-        Kind::FlvConns => page(&view.flv.conns(), &query, flv::ShownConn::of),
+        Kind::FlvConns => page(&view.flv.all(), &query, flv::ShownConn::of),
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn write(text: &mut Text, view: &View, filter: &Filter<'_>) {
         }
     }
     if config.global.flv {
-        FLV_CONNS.write(text, filter, || objects(view.flv.conns(), flv_conn));
+        FLV_CONNS.write(text, filter, || objects(view.flv.all(), flv_conn));
     }
 }
 

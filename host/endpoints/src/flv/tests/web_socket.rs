@@ -104,7 +104,7 @@ async fn tags_come_in_messages_and_pings_are_answered_between_them() {
     stream.push(b"first");
     let mut client = open(&house, "/cam.flv").await;
     client.hear_message(b"first").await;
-    assert!(house.registry.conns()[0].web_socket);
+    assert!(house.registry.all()[0].web_socket);
     client.send(OpCode::Data(Data::Text), b"play!").await;
     client.send(OpCode::Control(Control::Ping), b"there?").await;
     assert_eq!(
@@ -129,7 +129,7 @@ async fn a_player_hears_why_it_is_closed() {
 
     let _stream = house.publish("cam");
     let client = open(&house, "/cam.flv").await;
-    let conn = house.registry.conns().into_iter().find(|conn| conn.web_socket).unwrap();
+    let conn = house.registry.all().into_iter().find(|conn| conn.web_socket).unwrap();
     house.registry.kick(conn.id, "");
     assert_eq!(client.closed().await, 1008);
 
