@@ -6,7 +6,7 @@ RUN make build
 
 FROM debian:12-slim
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates libavcodec59 libavutil57 libswresample4 \
+    && apt-get install -y --no-install-recommends ca-certificates libavcodec59 libavutil57 libswresample4 libswscale6 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --home-dir /var/lib/wasmtx --create-home wasmtx
 COPY --from=build /src/target/release/wasmtx /src/target/release/wasmtx-codec /usr/local/bin/
