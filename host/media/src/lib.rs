@@ -11,6 +11,7 @@ mod frame;
 pub mod nal;
 mod payload;
 pub mod read;
+pub mod recording;
 mod track;
 
 pub use error::Error;

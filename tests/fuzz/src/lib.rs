@@ -14,6 +14,7 @@ mod flv;
 mod media;
 mod mp4;
 mod mutate;
+mod recording;
 mod rtmp;
 mod rtmp_session;
 mod rtp;
@@ -179,6 +180,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "mp4",
         run: mp4::file,
+    },
+    Target {
+        name: "recording_name",
+        run: recording::name,
     },
     Target {
         name: "websocket",

@@ -14,6 +14,7 @@ use super::{
     Checker,
 };
 use std::{collections::BTreeMap, time::Duration};
+use wasmtx_media::recording::Template;
 
 const PASSPHRASE: std::ops::RangeInclusive<usize> = 10..=79;
 const DAY: Duration = Duration::from_secs(86_400);
@@ -167,18 +168,20 @@ impl Checker<'_> {
     }
 
     fn record(&mut self, global: &Global, name: &str, conf: &PathConf) {
-        let template = &conf.record_path;
-        let dated = ["%Y", "%m", "%d", "%H", "%M", "%S"]
-            .iter()
-            .all(|part| template.contains(part));
-        if !template.contains("%path") {
-            self.refuse_path(name, "recordPath", "it must contain %path");
+        let (directory, template) = Template::split(&conf.record_path);
+        if directory == "s3://" {
+            self.refuse_path(
+                name,
+                "recordPath",
+                "the name of a bucket comes first, without variables",
+            );
         }
-        if !template.contains("%s") && !dated {
-            self.refuse_path(name, "recordPath", "it must contain %s or all of %Y %m %d %H %M %S");
-        }
-        if global.playback && !template.contains("%f") {
-            self.refuse_path(name, "recordPath", "the playback server needs %f in it");
+        match Template::parse(template) {
+            Err(error) => self.refuse_path(name, "recordPath", error.to_string()),
+            Ok(template) if global.playback && !template.has_micros() => {
+                self.refuse_path(name, "recordPath", "the playback server needs %f in it");
+            }
+            Ok(_) => {}
         }
         if conf.record_segment_duration > DAY {
             self.refuse_path(name, "recordSegmentDuration", "it is at most 1d");

@@ -526,6 +526,14 @@ fn rules_of_paths_are_placed_at_the_key_that_breaks_them() {
             "it must contain %s or all of %Y %m %d %H %M %S",
         ),
         (
+            "{a: {recordPath: './%path/../%s'}}",
+            "`..` may stand in front of the first variable only",
+        ),
+        (
+            "{a: {recordPath: 's3://%path/%s'}}",
+            "the name of a bucket comes first, without variables",
+        ),
+        (
             "{a: {recordSegmentDuration: 2d, recordDeleteAfter: 0s}}",
             "it is at most 1d",
         ),
