@@ -32,9 +32,15 @@ pub struct Header {
     pub channels: u8,
     /// Bytes of the frame, header included.
     pub length: usize,
+    specific: [u8; 3],
 }
 
 impl Header {
+    /// The body of an AC3SpecificBox, which describes the stream in MP4 (ETSI TS 102 366 section F.4).
+    pub fn specific(&self) -> [u8; 3] {
+        self.specific
+    }
+
     /// Reads the header that `frame` begins with. E-AC-3 is unsupported.
     pub fn parse(frame: &[u8]) -> Result<Header, Error> {
         let mut bits = Bits::new(frame);
@@ -61,21 +67,57 @@ impl Header {
             2 => (32_000, bit_rate.saturating_mul(6)),
             _ => return Err(Error::Invalid("AC-3 sample rate")),
         };
-        bits.skip(3)?;
+        let service = bits.small(3)?;
         let mode = bits.small(3)?;
         // Levels of the centre, of the surround channels, Dolby Surround (section 4.3.2).
         let centre = mode & 1 == 1 && mode != 1;
         let levels = [centre, mode & 4 != 0, mode == 2];
         bits.skip(levels.iter().map(|there| if *there { 2 } else { 0 }).sum())?;
         let low_frequency = u8::from(bits.flag()?);
-        let full = [2u8, 1, 2, 3, 3, 4, 4, 5];
-        let full = full.get(usize::from(mode)).copied().unwrap_or_default();
+        // fscod (2), bsid (5), bsmod (3), acmod (3), lfeon (1), bit_rate_code (5), reserved (5).
+        let specific = rate << 22
+            | u32::from(bsid) << 17
+            | u32::from(service) << 14
+            | u32::from(mode) << 11
+            | u32::from(low_frequency) << 10
+            | u32::from(size >> 1) << 5;
+        let [_, specific @ ..] = specific.to_be_bytes();
         Ok(Header {
             sample_rate: sample_rate >> bsid.saturating_sub(FULL_RATE_BSID),
-            channels: full.saturating_add(low_frequency),
+            channels: channels(mode).saturating_add(low_frequency),
             length: usize::try_from(length).map_err(|_| Error::TooLarge("AC-3 frame"))?,
+            specific,
         })
     }
+}
+
+/// Sample rate in Hz and channels, as an AC3SpecificBox says them.
+pub fn specific(body: &[u8]) -> Result<(u32, u8), Error> {
+    let mut bits = Bits::new(body);
+    let sample_rate = match bits.bits(2)? {
+        0 => 48_000u32,
+        1 => 44_100,
+        2 => 32_000,
+        _ => return Err(Error::Invalid("AC-3 sample rate")),
+    };
+    let bsid = bits.small(5)?;
+    if bsid > LAST_BSID {
+        return Err(Error::Unsupported("E-AC-3"));
+    }
+    bits.skip(3)?;
+    let full = channels(bits.small(3)?);
+    let low_frequency = u8::from(bits.flag()?);
+    bits.skip(10)?;
+    Ok((
+        sample_rate >> bsid.saturating_sub(FULL_RATE_BSID),
+        full.saturating_add(low_frequency),
+    ))
+}
+
+/// Channels of an `acmod`, the low-frequency one apart.
+fn channels(mode: u8) -> u8 {
+    let channels = [2u8, 1, 2, 3, 3, 4, 4, 5];
+    channels.get(usize::from(mode)).copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -85,12 +127,10 @@ mod tests {
     #[test]
     fn the_usual_headers_are_understood() {
         let check = |bytes: [u8; 8], sample_rate, channels, length| {
-            let header = Header {
-                sample_rate,
-                channels,
-                length,
-            };
-            assert_eq!(Header::parse(&bytes), Ok(header), "{bytes:02x?}");
+            let header = Header::parse(&bytes).unwrap();
+            let read = (header.sample_rate, header.channels, header.length);
+            assert_eq!(read, (sample_rate, channels, length), "{bytes:02x?}");
+            assert_eq!(specific(&header.specific()), Ok((sample_rate, channels)));
         };
         // 48 kHz, stereo, 192 kbit/s, as FFmpeg makes it.
         check([0x0b, 0x77, 0, 0, 0x14, 0x40, 0x43, 0xe1], 48_000, 2, 768);

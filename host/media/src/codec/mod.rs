@@ -10,6 +10,7 @@ pub mod h265;
 pub mod jpeg;
 pub mod mp3;
 pub mod opus;
+pub mod pcm;
 #[cfg(test)]
 mod testdata;
 pub mod vp8;

@@ -11,10 +11,12 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
+    Segment,
     boxes::{put_box, put_full},
-    entry,
+    describe,
+    first::First,
 };
-use crate::{Codec, Error, Kind, codec::vp9};
+use crate::{Codec, Error, Kind};
 
 /// Ticks of the file itself; nothing is measured in them.
 const MOVIE_RATE: u32 = 1_000;
@@ -29,17 +31,18 @@ pub(super) struct Track<'a> {
     pub(super) clock_rate: u32,
     /// Ticks of media that are decoded before the presentation begins.
     pub(super) lead: i64,
-    pub(super) vp9: Option<vp9::Header>,
+    /// What its first frame told.
+    pub(super) first: Option<First>,
 }
 
 impl Track<'_> {
     fn size(&self) -> (u32, u32) {
-        let of_header = self.vp9.map(|header| (header.width, header.height));
-        of_header.or_else(|| self.codec.dimensions()).unwrap_or_default()
+        let of_frame = self.first.as_ref().and_then(First::dimensions);
+        of_frame.or_else(|| self.codec.dimensions()).unwrap_or_default()
     }
 }
 
-pub(super) fn write(tracks: &[Track<'_>]) -> Result<Bytes, Error> {
+pub(super) fn write(tracks: &[Track<'_>], segment: Option<&Segment>) -> Result<Bytes, Error> {
     let mut buffer = BytesMut::new();
     let mut result = Ok(());
     put_box(&mut buffer, *b"ftyp", |buffer| {
@@ -63,6 +66,10 @@ pub(super) fn write(tracks: &[Track<'_>]) -> Result<Bytes, Error> {
                 });
             }
         });
+        // Behind everything else, as MediaMTX has it.
+        if let Some(segment) = segment {
+            put_box(buffer, *b"udta", |buffer| segment.put(buffer));
+        }
     });
     result.map(|()| buffer.freeze())
 }
@@ -149,7 +156,7 @@ fn put_minf(buffer: &mut BytesMut, track: &Track<'_>) -> Result<(), Error> {
     put_box(buffer, *b"stbl", |buffer| {
         put_full(buffer, *b"stsd", 0, 0, |buffer| {
             buffer.put_u32(1);
-            result = entry::write(buffer, track.codec, track.vp9);
+            result = describe::write(buffer, track.codec, track.first);
         });
         for kind in [b"stts", b"stsc", b"stco"] {
             put_full(buffer, *kind, 0, 0, |buffer| buffer.put_u32(0));

@@ -8,10 +8,13 @@
 //! ```
 
 mod boxes;
+mod describe;
 mod entry;
+mod first;
 mod fragment;
 mod header;
 mod read;
+mod segment;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -19,7 +22,8 @@ mod track;
 mod write;
 
 pub use read::{Movie, Step, read};
-pub use write::{Part, Writer};
+pub use segment::Segment;
+pub use write::{Body, Part, Piece, Sample, Writer};
 
 /// Tracks of a file.
 pub const MAX_TRACKS: usize = 16;

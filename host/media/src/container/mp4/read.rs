@@ -16,7 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    MAX_TRACKS,
+    MAX_TRACKS, Segment,
     boxes::{Boxes, find},
     fragment,
     track::{self, Budget, Found, Track, time},
@@ -38,6 +38,8 @@ pub struct Movie {
     pub skipped: Vec<String>,
     /// Samples that are listed but not there: the file was cut off.
     pub missing: usize,
+    /// Which segment of a recording it is, if it is one.
+    pub segment: Option<Segment>,
 }
 
 /// What comes next in a file.
@@ -56,6 +58,7 @@ pub enum Step {
 pub fn read(file: &Bytes) -> Result<Movie, Error> {
     let mut budget = Budget::of(file);
     let mut movie: Option<(Vec<Track>, Vec<String>)> = None;
+    let mut segment = None;
     let mut boxes = Boxes::new(file);
     loop {
         let start = boxes.position();
@@ -63,7 +66,10 @@ pub fn read(file: &Bytes) -> Result<Movie, Error> {
         let found = found?;
         match &found.kind {
             b"moov" if found.cut => return Err(Error::Truncated),
-            b"moov" if movie.is_none() => movie = Some(tracks(found.body, &mut budget)?),
+            b"moov" if movie.is_none() => {
+                movie = Some(tracks(found.body, &mut budget)?);
+                segment = Segment::read(find(found.body, *b"udta").unwrap_or_default())?;
+            }
             b"moof" if !found.cut => {
                 let (tracks, _) = movie.as_mut().ok_or(Error::Invalid("fragment before the header"))?;
                 fragment::read(found.body, start, tracks, &mut budget)?;
@@ -80,7 +86,14 @@ pub fn read(file: &Bytes) -> Result<Movie, Error> {
         next: vec![(0, i64::MIN); tracks.len()],
         tracks,
     };
-    assembly.run(skipped, budget.missing)
+    let (tracks, steps) = assembly.run()?;
+    Ok(Movie {
+        tracks,
+        steps,
+        skipped,
+        missing: budget.missing,
+        segment,
+    })
 }
 
 fn tracks(moov: &[u8], budget: &mut Budget) -> Result<(Vec<Track>, Vec<String>), Error> {
@@ -123,18 +136,13 @@ struct Assembly<'a> {
 }
 
 impl Assembly<'_> {
-    fn run(mut self, skipped: Vec<String>, missing: usize) -> Result<Movie, Error> {
+    fn run(mut self) -> Result<(Tracks, Vec<Step>), Error> {
         let at_start = self.public();
         let mut steps = Vec::new();
         while let Some(place) = self.earliest() {
             self.step(place, &mut steps)?;
         }
-        Ok(Movie {
-            tracks: at_start,
-            steps,
-            skipped,
-            missing,
-        })
+        Ok((at_start, steps))
     }
 
     fn public(&self) -> Tracks {

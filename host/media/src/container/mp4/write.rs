@@ -1,5 +1,5 @@
 //! A fragmented file, made part by part: frames go in, a header and parts come out, and whoever asked puts them into a
-//! file or a playlist. Payloads are shared, never copied.
+//! file or a playlist. Payloads are shared, never copied, and need not be bytes: whatever has a [`Body`] will do.
 //!
 //! How long a frame lasts is known when the next one of its track comes, so the last one of each track waits.
 #![deny(
@@ -14,11 +14,13 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
-    MAX_PART_BYTES, MAX_PART_SAMPLES, MAX_TRACKS,
+    MAX_PART_BYTES, MAX_PART_SAMPLES, MAX_TRACKS, Segment,
     boxes::{patch, put_box, put_full},
-    entry, header,
+    describe,
+    first::First,
+    header,
 };
-use crate::{Codec, Error, Flags, Frame, Kind, Payload, Track, TrackId, codec::vp9, nal};
+use crate::{Codec, Error, Flags, Frame, Kind, Payload, Track, TrackId, nal};
 
 /// Decoding may start here, and it depends on nothing else.
 const SYNC: u32 = 0x0200_0000;
@@ -27,10 +29,59 @@ const NOT_SYNC: u32 = 0x0101_0000;
 /// No other sample depends on it.
 const DISPOSABLE: u32 = 0x0080_0000;
 
+/// What a [`Writer`] must know of a payload. It is bytes, or stands for bytes that are elsewhere: a plugin's handle, a
+/// range of a file.
+pub trait Body {
+    /// Bytes in it.
+    fn size(&self) -> usize;
+
+    /// Copies the first bytes, as many as fit and are there. Asked of the first frame of a track whose header needs it
+    /// (VP9, M-JPEG, AC-3, MPEG audio).
+    fn lead(&self, into: &mut [u8]);
+}
+
+impl Body for Payload {
+    fn size(&self) -> usize {
+        self.len()
+    }
+
+    fn lead(&self, into: &mut [u8]) {
+        Payload::lead(self, into);
+    }
+}
+
+impl Body for Bytes {
+    fn size(&self) -> usize {
+        self.len()
+    }
+
+    fn lead(&self, into: &mut [u8]) {
+        into.iter_mut().zip(self).for_each(|(to, from)| *to = *from);
+    }
+}
+
+/// A frame as it stands in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample<P> {
+    /// Its track.
+    pub track: TrackId,
+    /// Presentation time, in ticks of the track.
+    pub pts: i64,
+    /// Decoding time, in ticks of the track.
+    pub dts: i64,
+    /// In ticks; 0 when unknown.
+    pub duration: u32,
+    /// Whether decoding may start here, whether others need it.
+    pub flags: Flags,
+    /// Its bytes, or what stands for them.
+    pub payload: P,
+}
+
 /// Makes a fragmented file out of frames.
 #[derive(Debug)]
-pub struct Writer {
-    lanes: Vec<Lane>,
+pub struct Writer<P = Payload> {
+    lanes: Vec<Lane<P>>,
+    segment: Option<Segment>,
     sequence: u32,
     /// Payload bytes and samples that wait for a part.
     bytes: usize,
@@ -40,71 +91,75 @@ pub struct Writer {
 /// One part: `moof` and `mdat`. A file is the header and its parts, in order.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Part {
+pub struct Part<P = Payload> {
     /// `moof`, and the beginning of `mdat`.
     pub head: Bytes,
-    /// What follows it: the payloads, shared with the frames.
-    pub payloads: Vec<Bytes>,
+    /// What follows it.
+    pub body: Vec<Piece<P>>,
+}
+
+/// A piece of the body of a part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece<P> {
+    /// Bytes that the writer made: parameter sets in front of a keyframe.
+    Inline(Bytes),
+    /// A frame as it was pushed.
+    Payload(P),
 }
 
 #[derive(Debug)]
-struct Lane {
+struct Lane<P> {
     track: Track,
     /// The time of the track that is shown at the beginning of the file.
     zero: i64,
     /// How far before it decoding begins.
     lead: i64,
-    vp9: Option<vp9::Header>,
+    first: Option<First>,
     /// Parameter sets that changed: they go in front of the next keyframe.
     sets: Option<Bytes>,
-    held: Option<Sample>,
-    samples: Vec<Sample>,
+    held: Option<Waiting<P>>,
+    samples: Vec<Waiting<P>>,
     /// Of the last sample whose duration is known.
     duration: u32,
 }
 
 #[derive(Debug)]
-struct Sample {
+struct Waiting<P> {
     dts: i64,
     later: i64,
     duration: u32,
     flags: u32,
     sets: Option<Bytes>,
-    payload: Payload,
+    payload: P,
 }
 
-impl Sample {
+impl<P: Body> Waiting<P> {
     fn size(&self) -> usize {
         self.sets
             .as_ref()
             .map_or(0, Bytes::len)
-            .saturating_add(self.payload.len())
+            .saturating_add(self.payload.size())
     }
 }
 
-impl Writer {
-    /// Whether an MP4 can hold a track of this codec.
-    pub fn carries(codec: &Codec) -> bool {
-        entry::is_written(codec)
-    }
-
+impl<P: Body> Writer<P> {
     /// A file of these tracks, which keep their clocks. The file begins at the tracks' time 0, see
     /// [`begin`](Self::begin).
     ///
     /// # Errors
     /// There is none, or too many, or one that an MP4 cannot hold.
-    pub fn new(tracks: &[Track]) -> Result<Writer, Error> {
+    pub fn new(tracks: &[Track]) -> Result<Writer<P>, Error> {
         if tracks.is_empty() || tracks.len() > MAX_TRACKS {
             return Err(Error::Invalid("number of tracks"));
         }
-        if !tracks.iter().all(|track| Writer::carries(&track.codec)) {
+        if !tracks.iter().all(|track| describe::is_written(&track.codec)) {
             return Err(Error::Unsupported("codec in MP4"));
         }
         let lane = |track: &Track| Lane {
             track: track.clone(),
             zero: 0,
             lead: 0,
-            vp9: None,
+            first: None,
             sets: None,
             held: None,
             samples: Vec::new(),
@@ -112,9 +167,22 @@ impl Writer {
         };
         Ok(Writer {
             lanes: tracks.iter().map(lane).collect(),
+            segment: None,
             sequence: 0,
             bytes: 0,
             samples: 0,
+        })
+    }
+
+    /// The same, of a file that is a segment of a recording.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn segment(tracks: &[Track], segment: Segment) -> Result<Writer<P>, Error> {
+        let writer = Writer::new(tracks)?;
+        Ok(Writer {
+            segment: Some(segment),
+            ..writer
         })
     }
 
@@ -127,7 +195,8 @@ impl Writer {
         }
     }
 
-    /// The first bytes of the file. A VP9 track must have had its first keyframe, and parameter sets must be known.
+    /// The first bytes of the file. Parameter sets must be known, and tracks of VP9, M-JPEG and AC-3 must have had their
+    /// first frame.
     ///
     /// # Errors
     /// Something is missing that the header tells.
@@ -139,9 +208,9 @@ impl Writer {
             codec: &lane.track.codec,
             clock_rate: lane.track.clock_rate,
             lead: lane.lead,
-            vp9: lane.vp9,
+            first: lane.first,
         });
-        header::write(&tracks.collect::<Vec<_>>())
+        header::write(&tracks.collect::<Vec<_>>(), self.segment.as_ref())
     }
 
     /// The tracks have other parameters from here on. What the header says stays: H.264 and H.265 get the new parameter
@@ -165,40 +234,28 @@ impl Writer {
     ///
     /// # Errors
     /// The part becomes too large: take it first.
-    pub fn push(&mut self, frame: &Frame) -> Result<(), Error> {
-        let size = self.bytes.saturating_add(frame.payload.len());
+    pub fn push_sample(&mut self, sample: Sample<P>) -> Result<(), Error> {
+        let size = self.bytes.saturating_add(sample.payload.size());
         if size > MAX_PART_BYTES || self.samples >= MAX_PART_SAMPLES {
             return Err(Error::TooLarge("part"));
         }
-        let Some(lane) = self.lane(frame.track) else {
+        let Some(lane) = self.lane(sample.track) else {
             return Ok(());
         };
-        if lane.vp9.is_none() && matches!(lane.track.codec, Codec::Vp9) {
-            lane.vp9 = vp9::header(&frame.payload).ok().flatten();
-        }
-        let before_zero = lane.zero.saturating_sub(lane.lead);
-        let dts = frame.dts.saturating_sub(before_zero);
-        let sample = Sample {
-            dts,
-            later: frame.pts.saturating_sub(frame.dts),
-            duration: frame.duration,
-            flags: match (lane.track.kind, frame.is_key()) {
-                (Kind::Video, false) if frame.flags.contains(Flags::DISPOSABLE) => NOT_SYNC | DISPOSABLE,
-                (Kind::Video, false) => NOT_SYNC,
-                _ => SYNC,
-            },
-            sets: if frame.is_key() { lane.sets.take() } else { None },
-            payload: frame.payload.clone(),
-        };
-        let more = sample.size();
-        if let Some(mut held) = lane.held.replace(sample) {
-            held.duration = u32::try_from(dts.saturating_sub(held.dts)).unwrap_or_default();
-            lane.duration = held.duration;
-            lane.samples.push(held);
-        }
+        let more = lane.push(sample);
         self.bytes = self.bytes.saturating_add(more);
         self.samples = self.samples.saturating_add(1);
         Ok(())
+    }
+
+    /// The next frame of a track is in another file and is decoded at `dts`: the last one here lasts until then.
+    pub fn until(&mut self, track: TrackId, dts: i64) {
+        if let Some(lane) = self.lane(track) {
+            let dts = dts.saturating_sub(lane.before_zero());
+            if let Some(held) = &mut lane.held {
+                held.duration = u32::try_from(dts.saturating_sub(held.dts)).unwrap_or(held.duration);
+            }
+        }
     }
 
     /// Payload bytes that wait for a part.
@@ -207,7 +264,7 @@ impl Writer {
     }
 
     /// Everything that waits, but for the last frame of each track. None when that is nothing.
-    pub fn part(&mut self) -> Option<Part> {
+    pub fn part(&mut self) -> Option<Part<P>> {
         if self.lanes.iter().all(|lane| lane.samples.is_empty()) {
             return None;
         }
@@ -235,23 +292,23 @@ impl Writer {
         }
         head.put_u32(u32::try_from(body.saturating_add(8)).unwrap_or_default());
         head.put_slice(b"mdat");
-        let mut payloads = Vec::with_capacity(self.samples);
+        let mut pieces = Vec::with_capacity(self.samples);
         for lane in &mut self.lanes {
             for sample in lane.samples.drain(..) {
-                payloads.extend(sample.sets);
-                payloads.extend_from_slice(sample.payload.pieces());
+                pieces.extend(sample.sets.map(Piece::Inline));
+                pieces.push(Piece::Payload(sample.payload));
             }
         }
         self.bytes = self.bytes.saturating_sub(body);
         self.samples = self.lanes.iter().filter(|lane| lane.held.is_some()).count();
         Some(Part {
             head: head.freeze(),
-            payloads,
+            body: pieces,
         })
     }
 
     /// The last part. The last frame of each track lasts as long as it says, or as the one before.
-    pub fn finish(mut self) -> Option<Part> {
+    pub fn finish(mut self) -> Option<Part<P>> {
         for lane in &mut self.lanes {
             if let Some(mut last) = lane.held.take() {
                 if last.duration == 0 {
@@ -263,12 +320,68 @@ impl Writer {
         self.part()
     }
 
-    fn lane(&mut self, track: TrackId) -> Option<&mut Lane> {
+    fn lane(&mut self, track: TrackId) -> Option<&mut Lane<P>> {
         self.lanes.iter_mut().find(|lane| lane.track.id == track)
     }
 }
 
-impl Lane {
+impl Writer {
+    /// Whether an MP4 can hold a track of this codec.
+    pub fn carries(codec: &Codec) -> bool {
+        describe::is_written(codec)
+    }
+
+    /// Takes a frame, as [`push_sample`](Self::push_sample) does.
+    ///
+    /// # Errors
+    /// The part becomes too large: take it first.
+    pub fn push(&mut self, frame: &Frame) -> Result<(), Error> {
+        self.push_sample(Sample {
+            track: frame.track,
+            pts: frame.pts,
+            dts: frame.dts,
+            duration: frame.duration,
+            flags: frame.flags,
+            payload: frame.payload.clone(),
+        })
+    }
+}
+
+impl<P: Body> Lane<P> {
+    /// The time of the track at which decoding of the file begins.
+    fn before_zero(&self) -> i64 {
+        self.zero.saturating_sub(self.lead)
+    }
+
+    /// Answers how many bytes more there are to write.
+    fn push(&mut self, sample: Sample<P>) -> usize {
+        let codec = &self.track.codec;
+        if self.first.is_none() && First::is_needed(codec) {
+            self.first = First::of(codec, &sample.payload);
+        }
+        let is_key = sample.flags.contains(Flags::KEY);
+        let dts = sample.dts.saturating_sub(self.before_zero());
+        let sample = Waiting {
+            dts,
+            later: sample.pts.saturating_sub(sample.dts),
+            duration: sample.duration,
+            flags: match (self.track.kind, is_key) {
+                (Kind::Video, false) if sample.flags.contains(Flags::DISPOSABLE) => NOT_SYNC | DISPOSABLE,
+                (Kind::Video, false) => NOT_SYNC,
+                _ => SYNC,
+            },
+            sets: if is_key { self.sets.take() } else { None },
+            payload: sample.payload,
+        };
+        let more = sample.size();
+        if let Some(mut held) = self.held.replace(sample) {
+            held.duration = u32::try_from(dts.saturating_sub(held.dts)).unwrap_or_default();
+            self.duration = held.duration;
+            self.samples.push(held);
+        }
+        more
+    }
+
     /// Appends what is in a `traf`; answers where the offset of the data stands.
     fn put(&self, head: &mut BytesMut, id: u32) -> usize {
         // Offsets count from the beginning of the part.
@@ -297,6 +410,10 @@ impl Lane {
 impl Part {
     /// All bytes of the part, in order.
     pub fn chunks(&self) -> impl Iterator<Item = &Bytes> {
-        std::iter::once(&self.head).chain(&self.payloads)
+        let body = self.body.iter().flat_map(|piece| match piece {
+            Piece::Inline(bytes) => std::slice::from_ref(bytes),
+            Piece::Payload(payload) => payload.pieces(),
+        });
+        std::iter::once(&self.head).chain(body)
     }
 }
