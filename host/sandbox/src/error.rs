@@ -74,6 +74,14 @@ pub enum Error {
         /// What happened.
         reason: String,
     },
+    /// The plugin cannot do what it is to do here.
+    #[error("plugin {plugin:?} cannot be used here: {reason}")]
+    Use {
+        /// The name in the configuration.
+        plugin: String,
+        /// Why.
+        reason: String,
+    },
     /// The list of a path is too long.
     #[error("a path may use at most {max} plugins, not {0}", max = crate::limits::CHAIN_LENGTH)]
     TooMany(usize),

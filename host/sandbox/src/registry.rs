@@ -27,14 +27,17 @@ use crate::{
     engine::Clocked,
     entry::Slot,
     fiber::Pool,
-    host::{Grants, Kv, Outside},
+    host::{
+        Grants, Kv, Outside,
+        storage::{Granted, Places},
+    },
     limits::{CHAIN_LENGTH, COMPONENT_BYTES, Limits},
     observer::{Observer, Observers},
     plugin::{Plugin, Status},
     policy::OnError,
     refused::Waiting,
     resolver::Resolvers,
-    services::Services,
+    services::{Services, StorageGrant},
     shelf::Shelf,
     sink::Sinks,
     version::Version,
@@ -99,6 +102,8 @@ pub struct Use {
     pub plugin: String,
     /// In place of the plugin's configuration.
     pub config: Option<Json>,
+    /// Where it keeps its files as a sink, in place of what the plugin's entry grants.
+    pub storage: Option<StorageGrant>,
     /// In place of the plugin's failure policy.
     pub on_error: Option<OnError>,
     /// In place of what the plugin's entry says.
@@ -129,6 +134,7 @@ pub struct Registry(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     loader: Loader,
     services: Services,
+    places: Places,
     pub(crate) aside: Arc<Aside>,
     shelf: Shelf,
     pub(crate) plugins: Mutex<BTreeMap<String, Entry>>,
@@ -201,11 +207,8 @@ impl Registry {
         let (mut errors, mut closed) = (Vec::new(), None);
         for (position, used) in uses.iter().enumerate() {
             let config: Option<Arc<str>> = used.config.as_ref().map(text);
-            let plugin = match self.0.find(&used.plugin).and_then(|plugin| {
-                plugin.accept(config.as_ref())?;
-                Ok(plugin)
-            }) {
-                Ok(plugin) => plugin,
+            let (plugin, storage) = match self.0.accept(used, config.as_ref()) {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     match self.0.waiting.closed(&used.plugin) {
                         Some(plugin) => closed = Some(plugin),
@@ -244,6 +247,7 @@ impl Registry {
             let slot = Arc::new(Slot {
                 plugin,
                 config,
+                storage,
                 on_error: used.on_error,
                 allow_track_change: used.allow_track_change,
                 position,
@@ -278,6 +282,30 @@ impl Registry {
             events: (!events.is_empty()).then(|| Arc::new(Observers::new(events))),
             resolver: (!resolvers.is_empty()).then(|| Arc::new(Resolvers::new(resolvers))),
         })
+    }
+
+    /// One plugin as a sink, apart from the lists of paths: whoever attends it can begin and end it alone. It counts in a place
+    /// of its own beside those of the path's list.
+    ///
+    /// # Errors
+    /// What is wrong with this use; also that the plugin is no sink.
+    pub fn sink(&self, used: &Use) -> Result<Arc<Sinks>, Error> {
+        let config: Option<Arc<str>> = used.config.as_ref().map(text);
+        let (plugin, storage) = self.0.accept(used, config.as_ref())?;
+        if !plugin.version.load().code.has(Role::Sink) {
+            return Err(Error::Use {
+                plugin: used.plugin.clone(),
+                reason: format!("it does not export {}", Role::Sink),
+            });
+        }
+        Ok(Arc::new(Sinks::new(vec![Arc::new(Slot {
+            plugin,
+            config,
+            storage,
+            on_error: used.on_error,
+            allow_track_change: used.allow_track_change,
+            position: CHAIN_LENGTH,
+        })])))
     }
 
     /// Waits until what plugins keep over a restart is on the disk.
@@ -346,6 +374,7 @@ impl Inner {
         Ok(Inner {
             loader: Loader::new(clocked, compiler).map_err(Error::Engine)?,
             services,
+            places: Places::default(),
             aside: Arc::new(Aside::new()?),
             shelf: Shelf::new(state)?,
             plugins: Mutex::default(),
@@ -392,6 +421,19 @@ impl Inner {
         find(name).ok_or_else(|| Error::Unknown(name.to_owned()))
     }
 
+    /// The plugin of a use, after it accepted its configuration there, and the place that the use grants it.
+    fn accept(&self, used: &Use, config: Option<&Arc<str>>) -> Result<(Arc<Plugin>, Option<Granted>), Error> {
+        let plugin = self.find(&used.plugin)?;
+        plugin.accept(config)?;
+        let open = |grant| self.places.open(grant, &*self.services.storage);
+        let storage = used.storage.as_ref().map(open).transpose();
+        let storage = storage.map_err(|reason| Error::Use {
+            plugin: used.plugin.clone(),
+            reason,
+        })?;
+        Ok((plugin, storage))
+    }
+
     /// Whether a bundled plugin that re-encodes can do what it is for. Of somebody else's that is not known: what the server
     /// cannot do of its plans is shown.
     fn can_transcode(&self, name: &str) -> Result<(), Error> {
@@ -435,7 +477,7 @@ impl Inner {
             number: self.numbers.fetch_add(1, Relaxed),
             code,
             config: text(&spec.config),
-            outside: Outside::new(&spec.grants, &spec.limits, &self.services).map_err(entry)?,
+            outside: Outside::new(&spec.grants, &spec.limits, &self.services, &self.places).map_err(entry)?,
             grants: spec.grants.clone(),
             limits: spec.limits.clone(),
             on_error: spec.on_error,

@@ -8,8 +8,8 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use wasmtx_hub::Events;
-use wasmtx_media::{Codec, Frame, Track};
+use wasmtx_hub::{Events, PathName};
+use wasmtx_media::{Codec, Frame, Track, WallClock};
 
 use crate::{Compiling, Target};
 
@@ -22,6 +22,10 @@ pub struct Services {
     pub http: Arc<dyn Http>,
     /// For the interface `storage`.
     pub storage: Arc<dyn Storage>,
+    /// For the interface `recording`.
+    pub recordings: Arc<dyn Recordings>,
+    /// For the interface `clock`.
+    pub clock: Arc<dyn Clock>,
     /// For the interface `control`.
     pub control: Arc<dyn Control>,
     /// For the plans of transcoders.
@@ -37,6 +41,8 @@ impl Default for Services {
         Services {
             http: Arc::new(()),
             storage: Arc::new(()),
+            recordings: Arc::new(()),
+            clock: Arc::new(()),
             control: Arc::new(()),
             codecs: Arc::new(NoCodecs("this server cannot re-encode")),
             events: Events::default(),
@@ -103,18 +109,82 @@ pub enum HttpError {
     Other,
 }
 
-/// A directory that a plugin was granted.
+/// Where a plugin, or one use of it, may keep files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StorageGrant {
-    /// Where it is.
-    pub directory: PathBuf,
-    /// Bytes of all files below it together.
-    pub quota: u64,
+    /// Where they are.
+    pub place: Place,
+    /// Bytes of all files there together; none for no bound.
+    pub quota: Option<u64>,
+    /// What is left free on the disk.
+    pub min_free: MinFree,
+    /// Whether other users of the machine may read the files, as far as the server's umask lets them.
+    pub public: bool,
+}
+
+impl StorageGrant {
+    /// What a plugin's entry grants: files that are nobody else's business.
+    pub fn private(place: Place, quota: u64) -> StorageGrant {
+        StorageGrant {
+            place,
+            quota: Some(quota),
+            min_free: MinFree::Usual,
+            public: false,
+        }
+    }
+
+    /// What a recording needs: as much as the disk has, and readable by others.
+    pub fn recordings(place: Place) -> StorageGrant {
+        StorageGrant {
+            place,
+            quota: None,
+            min_free: MinFree::Usual,
+            public: true,
+        }
+    }
+}
+
+/// Where files are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Below a directory of the machine.
+    Directory(PathBuf),
+    /// Below a prefix of an object store, as a URL without credentials: `s3://bucket/prefix`.
+    Objects(String),
+}
+
+impl Place {
+    /// Where a file is, for who has only one text to say it: a hook, an event.
+    pub fn file(&self, name: &str) -> String {
+        match self {
+            Place::Directory(directory) => directory.join(name).display().to_string(),
+            Place::Objects(url) => format!("{}/{name}", url.trim_end_matches('/')),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Directory(directory) => directory.display().fmt(f),
+            Place::Objects(url) => f.write_str(url),
+        }
+    }
+}
+
+/// How much of a disk stays free: below it, it counts as full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MinFree {
+    /// A gibibyte, or 2 % of a smaller disk.
+    #[default]
+    Usual,
+    /// So many bytes; with 0 the last one may be used.
+    Bytes(u64),
 }
 
 /// Opens directories for plugins.
 pub trait Storage: Send + Sync {
-    /// The directory, made when it is missing.
+    /// The place, made when it is missing.
     ///
     /// # Errors
     /// Why it cannot be had, in one sentence.
@@ -177,6 +247,44 @@ pub enum StorageError {
     /// The disk says no.
     #[error("io")]
     Io,
+}
+
+/// Learns of recordings, in the order of what happens to each file. Called on tasks that run guests: nothing here waits.
+pub trait Recordings: Send + Sync {
+    /// A file is being written.
+    fn started(&self, told: &SegmentTold);
+
+    /// A file is finished; all of it is on the disk.
+    fn done(&self, told: &SegmentTold);
+
+    /// Who was writing a file is gone without having finished it. What it had appended is written, as far as that was possible; how
+    /// long it is nobody knows.
+    fn left(&self, told: &SegmentTold);
+}
+
+/// A file of a recording, as the plugin that writes it says. The stream and the plugin are the host's own words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentTold {
+    /// The recorded path.
+    pub path: PathName,
+    /// The plugin, by its name in the configuration.
+    pub plugin: Arc<str>,
+    /// Where the files of this use are.
+    pub place: Place,
+    /// Its name there.
+    pub file: String,
+    /// When its first frame was taken.
+    pub start: WallClock,
+    /// Microseconds; 0 unless it is finished.
+    pub duration: u64,
+    /// Bytes; 0 unless it is finished.
+    pub size: u64,
+}
+
+/// Knows the time zone of the server.
+pub trait Clock: Send + Sync {
+    /// Seconds that local time is ahead of UTC, at a moment.
+    fn offset(&self, at: WallClock) -> i32;
 }
 
 /// Acts on streams and sessions for plugins that were granted it.
@@ -268,6 +376,21 @@ impl HttpClient for () {
 impl Storage for () {
     fn directory(&self, _grant: &StorageGrant) -> Result<Arc<dyn Directory>, String> {
         Err("this server has no storage for plugins".to_owned())
+    }
+}
+
+impl Recordings for () {
+    fn started(&self, _told: &SegmentTold) {}
+
+    fn done(&self, _told: &SegmentTold) {}
+
+    fn left(&self, _told: &SegmentTold) {}
+}
+
+/// Everybody lives in Greenwich, in winter.
+impl Clock for () {
+    fn offset(&self, _at: WallClock) -> i32 {
+        0
     }
 }
 

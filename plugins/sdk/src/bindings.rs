@@ -20,6 +20,7 @@ pub mod imports {
                 import wasmtx:plugin/kv@0.1.0;
                 import wasmtx:plugin/http@0.1.0;
                 import wasmtx:plugin/storage@0.1.0;
+                import wasmtx:plugin/recording@0.1.0;
                 import wasmtx:plugin/metrics@0.1.0;
                 import wasmtx:plugin/notify@0.1.0;
                 import wasmtx:plugin/control@0.1.0;

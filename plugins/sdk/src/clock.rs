@@ -12,3 +12,8 @@ pub fn now() -> Duration {
 pub fn monotonic() -> Duration {
     Duration::from_micros(host::monotonic())
 }
+
+/// How far local time, in the server's time zone, is ahead of UTC at a moment (time since 1970), in seconds; negative in the west.
+pub fn offset(at: Duration) -> i32 {
+    host::offset(at.as_micros().try_into().unwrap_or(u64::MAX))
+}

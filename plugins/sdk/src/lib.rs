@@ -88,6 +88,7 @@ pub mod log;
 pub mod metrics;
 pub mod notify;
 pub mod random;
+pub mod recording;
 pub mod resolver;
 pub mod sink;
 pub mod storage;

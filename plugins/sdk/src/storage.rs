@@ -1,8 +1,7 @@
 //! Files below the directory, or the prefix of an object store, that the operator granted (`grant: { storage: ./data }` in mediamtx.yml).
 //!
-//! Names are those of paths: letters, digits, `_`, `.` and `-` in up to eight segments joined by `/` (`cam1/2026-11-22.log`), 255 bytes in all, no segment
-//! `.` or `..` and none that begins with `-`; others are [`Error::NotGranted`]. So a path's name with an ending is a name for a file. Directories come
-//! and go with their files. The operator may set a quota for all files together ([`Error::Quota`]); the disk may be [`Error::Full`] before. An instance
+//! Names are up to 16 segments joined by `/` (`cam1/2026-11-22.log`), 1,024 bytes in all; a segment is up to 255 bytes of printable characters, and
+//! neither `.` nor `..`; others are [`Error::NotGranted`]. So a path's name with an ending is a name for a file. Directories come and go with their files. The operator may set a quota for all files together ([`Error::Quota`]); the disk may be [`Error::Full`] before. An instance
 //! writes at most 16 files at a time. Filters and transcoders, which may not wait, get [`Error::NotGranted`].
 //!
 //! ```

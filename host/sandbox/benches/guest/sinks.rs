@@ -15,7 +15,7 @@ use wasmtx_hub::{Hub, PathConfig, PathName, Peer, Rule, Rules};
 use wasmtx_media::{Flags, Frame, WallClock};
 use wasmtx_sandbox::{
     Attendance, Registry, Services, Use,
-    services::{Append, Directory, Storage, StorageError, StorageGrant, Stored},
+    services::{Append, Directory, Place, Storage, StorageError, StorageGrant, Stored},
 };
 
 use super::{Row, SMALL, frame, plugin, state, tracks};
@@ -53,10 +53,7 @@ fn run(attended: bool) -> f64 {
         let mut services = Services::default();
         services.storage = Arc::new(Nowhere(written.clone()));
         let mut spec = plugin("costs", json!({}));
-        spec.grants.storage = Some(StorageGrant {
-            directory: "data".into(),
-            quota: u64::MAX,
-        });
+        spec.grants.storage = Some(StorageGrant::private(Place::Directory("data".into()), u64::MAX));
         let registry = Registry::new(Some(state()), services, vec![spec]).expect("the guest loads");
         let used = Use {
             plugin: "costs".into(),

@@ -25,6 +25,7 @@ mod imports {
                 import wasmtx:plugin/kv@0.1.0;
                 import wasmtx:plugin/http@0.1.0;
                 import wasmtx:plugin/storage@0.1.0;
+                import wasmtx:plugin/recording@0.1.0;
                 import wasmtx:plugin/control@0.1.0;
                 import wasmtx:plugin/proof@0.1.0;
             }

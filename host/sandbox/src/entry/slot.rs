@@ -7,6 +7,7 @@ use wasmtx_media::Tracks;
 
 use crate::{
     failure::Refused,
+    host::storage::Granted,
     instance::{Guest, Opened},
     metrics::Place,
     plugin::Plugin,
@@ -19,6 +20,8 @@ pub(crate) struct Slot {
     pub(crate) plugin: Arc<Plugin>,
     /// JSON text in place of the plugin's own.
     pub(crate) config: Option<Arc<str>>,
+    /// In place of what the plugin was granted; for a sink.
+    pub(crate) storage: Option<Granted>,
     pub(crate) on_error: Option<OnError>,
     pub(crate) allow_track_change: Option<bool>,
     /// Position in the list.

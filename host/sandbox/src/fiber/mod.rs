@@ -31,7 +31,7 @@ use crate::{
     component::{Code, Role},
     failure::{Failure, Refused},
     hits::Limit,
-    host::{State, turn::Turn},
+    host::{State, storage::Granted, turn::Turn},
     instance::{Restored, snapshot_fits, store},
     limits::SHORTEST_TICK,
     metrics::Place,
@@ -111,6 +111,8 @@ pub(crate) struct Group {
     /// JSON text in place of the plugin's own.
     pub(crate) config: Option<Arc<str>>,
     pub(crate) place: Arc<Place>,
+    /// In place of what the plugin was granted.
+    storage: Option<Granted>,
     /// As many as may run at once.
     turns: Arc<Semaphore>,
     /// Bytes of linear memory of all of them.
@@ -128,9 +130,15 @@ impl Group {
             plugin: plugin.clone(),
             config,
             place,
+            storage: None,
             turns: Arc::new(Semaphore::new(turns)),
             memory: Arc::default(),
         }
+    }
+
+    /// The same with a place for files that is its own, if there is one.
+    pub(crate) fn with_storage(self, storage: Option<Granted>) -> Group {
+        Group { storage, ..self }
     }
 
     /// Counts a failure and says it.
@@ -161,6 +169,9 @@ impl<E: Exports> Guest<E> {
         };
         let config = group.config.as_deref().unwrap_or(&version.config);
         let mut state = State::new(group.plugin.common.clone(), group.place.clone(), version);
+        if let Some(storage) = &group.storage {
+            state.outside.storage = Some(storage.clone());
+        }
         state.meter.join(&group.memory);
         state.turn = Some(Turn::new(group.turns.clone(), state.ticker.clone()));
         let mut store = store(&version.code, state, EPOCH);

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use wasmtx_media::WallClock;
+
 use super::State;
 use crate::bindings::plugin::clock;
 
@@ -17,6 +19,10 @@ impl clock::Host for State {
 
     fn monotonic(&mut self) -> u64 {
         stepped(START.elapsed())
+    }
+
+    fn offset(&mut self, at: u64) -> i32 {
+        self.outside.clock.offset(WallClock(at))
     }
 }
 

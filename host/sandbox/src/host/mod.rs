@@ -13,6 +13,7 @@ mod metrics;
 mod notify;
 mod proof;
 mod random;
+mod recording;
 pub(crate) mod storage;
 pub(crate) mod turn;
 
@@ -28,6 +29,7 @@ use wasmtime::{
 use wasmtx_hub::{Event, Events, PathName, Proof};
 
 pub use self::kv::Kv;
+use self::storage::Places;
 use crate::{
     bindings::{self, plugin},
     deadline::Overtime,
@@ -35,14 +37,26 @@ use crate::{
     hits::Refusal,
     limits::{Limits, Meter},
     metrics::Place,
-    services::{Control, HttpBounds, HttpClient, Services, StorageGrant},
+    services::{Clock, Control, HttpBounds, HttpClient, Recordings, Services, StorageGrant},
     ticker::Ticker,
     version::Version,
 };
 
 /// The interfaces that the linkers have, without package and version.
-pub(crate) const INTERFACES: [&str; 12] = [
-    "types", "log", "clock", "random", "metrics", "notify", "frame", "kv", "http", "storage", "control", "proof",
+pub(crate) const INTERFACES: [&str; 13] = [
+    "types",
+    "log",
+    "clock",
+    "random",
+    "metrics",
+    "notify",
+    "frame",
+    "kv",
+    "http",
+    "storage",
+    "recording",
+    "control",
+    "proof",
 ];
 
 /// What the operator allows a plugin beyond what every plugin may do.
@@ -80,6 +94,8 @@ pub enum Reach {
 pub(crate) struct Outside {
     pub(crate) http: Option<Arc<dyn HttpClient>>,
     pub(crate) storage: Option<storage::Granted>,
+    pub(crate) recordings: Arc<dyn Recordings>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) control: Arc<dyn Control>,
 }
 
@@ -88,7 +104,12 @@ impl Outside {
     ///
     /// # Errors
     /// The grant that cannot work, in one sentence.
-    pub(crate) fn new(grants: &Grants, limits: &Limits, services: &Services) -> Result<Outside, String> {
+    pub(crate) fn new(
+        grants: &Grants,
+        limits: &Limits,
+        services: &Services,
+        places: &Places,
+    ) -> Result<Outside, String> {
         let bounds = HttpBounds {
             at_once: limits.http_requests.max(1),
             body: limits.http_body,
@@ -99,8 +120,11 @@ impl Outside {
             storage: grants
                 .storage
                 .as_ref()
-                .map(|grant| services.storage.directory(grant).map(storage::Granted::new))
-                .transpose()?,
+                .map(|grant| places.open(grant, &*services.storage))
+                .transpose()
+                .map_err(|reason| format!("grant.storage: {reason}"))?,
+            recordings: services.recordings.clone(),
+            clock: services.clock.clone(),
             control: services.control.clone(),
         })
     }

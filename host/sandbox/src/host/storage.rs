@@ -28,7 +28,7 @@ use crate::{
     services::{self, Append, Directory, Stored},
 };
 use writing::Writing;
-pub(crate) use writing::{Files, Granted};
+pub(crate) use writing::{Files, Granted, Places};
 
 /// For so long at most pieces wait to be written, while the guest's task is not busy otherwise.
 const PENDING_TIME: Duration = Duration::from_secs(1);
@@ -80,8 +80,12 @@ impl State {
             return Err(StorageError::Quota);
         }
         let name = known(name)?;
-        let file = granted.wait(move |directory| directory.create(&name)).await?;
-        Ok(Resource::new_own(self.files.put(Writing::new(file))))
+        let create = {
+            let name = name.clone();
+            move |directory: &dyn Directory| directory.create(&name)
+        };
+        let file = granted.wait(create).await?;
+        Ok(Resource::new_own(self.files.put(Writing::new(name, file))))
     }
 
     async fn append_to(&mut self, file: Resource<File>, piece: Bytes) -> Result<u64> {
@@ -209,7 +213,11 @@ pub(super) fn add_waiting(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             let finished = end(state, &file, |file| file.finish()).await;
             // The guest may keep the handle; what it would append is refused.
             if let Ok(writing) = state.files.get(&file) {
+                let name = writing.name().to_owned();
                 writing.end();
+                if let Ok(len) = &finished {
+                    state.files.segments.finished(&name, *len);
+                }
             }
             Ok((finished,))
         })

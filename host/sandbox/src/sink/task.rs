@@ -124,7 +124,7 @@ impl Task {
         let _ = getrandom::fill(&mut seed);
         Task {
             slot: slot.clone(),
-            group: Group::at(&slot.plugin, slot.config.clone(), place, TURNS),
+            group: Group::at(&slot.plugin, slot.config.clone(), place, TURNS).with_storage(slot.storage.clone()),
             opening: opening.clone(),
             table: Table::default(),
             bytes: false,

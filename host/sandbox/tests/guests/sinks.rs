@@ -13,7 +13,7 @@ use wasmtx_hub::{CloseReason, Hub, Limits, PathConfig, PathName, Peer, Publisher
 use wasmtx_media::WallClock;
 use wasmtx_sandbox::{
     Attendance, PluginSpec, Registry, Services, SinkFailure, Use,
-    services::{Append, Directory, Storage, StorageError, StorageGrant, Stored},
+    services::{Append, Directory, Place, Storage, StorageError, StorageGrant, Stored},
 };
 
 use crate::support::{AUDIO, VIDEO, frame, plugin, tracks, used};
@@ -102,10 +102,7 @@ struct House {
 
 fn sink(config: serde_json::Value) -> PluginSpec {
     let mut spec = plugin(GUEST, config);
-    spec.grants.storage = Some(StorageGrant {
-        directory: "data".into(),
-        quota: u64::MAX,
-    });
+    spec.grants.storage = Some(StorageGrant::private(Place::Directory("data".into()), u64::MAX));
     spec
 }
 

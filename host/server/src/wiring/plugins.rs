@@ -3,7 +3,7 @@
 use wasmtx_endpoints::fetch::Fetched;
 use wasmtx_sandbox::{
     AuthFailure, FilterFailure, Grants, Kv, OnError, PluginSpec, Reach, SinkFailure, Source, TranscoderFailure, Use,
-    services::StorageGrant,
+    services::{Place, StorageGrant},
 };
 
 use super::limits::limits;
@@ -47,10 +47,8 @@ fn grants(grant: &plugin::Grant) -> Grants {
         plugin::KeyValues::Yes => Kv::Memory,
         plugin::KeyValues::Persist => Kv::Persist,
     };
-    grants.storage = (!storage.directory.as_os_str().is_empty()).then(|| StorageGrant {
-        directory: storage.directory.clone(),
-        quota: storage.quota.0,
-    });
+    grants.storage = (!storage.directory.as_os_str().is_empty())
+        .then(|| StorageGrant::private(Place::Directory(storage.directory.clone()), storage.quota.0));
     grants.control = match grant.control {
         plugin::Control::No => Reach::Nowhere,
         plugin::Control::Yes => Reach::OwnPaths,
@@ -87,6 +85,7 @@ pub(crate) fn uses(chain: &plugin::Chain) -> Vec<Use> {
     let uses = chain.0.iter().map(|used| Use {
         plugin: used.name.clone(),
         config: used.config.as_ref().map(|settings| settings.0.clone()),
+        storage: None,
         on_error: used.on_error.as_ref().map(|policy| on_error(&policy.0)),
         allow_track_change: used.allow_track_change,
     });

@@ -9,9 +9,10 @@ use wasmtx_endpoints::{
     outbound::{self, Allow},
     storage::{self, Directories, Quota},
 };
+use wasmtx_media::WallClock;
 use wasmtx_sandbox::services::{
-    Append, Directory, Http, HttpBounds, HttpClient, HttpError, HttpResult, Services, Storage, StorageError,
-    StorageGrant, Stored,
+    Append, Clock, Directory, Http, HttpBounds, HttpClient, HttpError, HttpResult, Place, Services, Storage,
+    StorageError, StorageGrant, Stored,
 };
 
 use super::codecs::codecs;
@@ -26,8 +27,21 @@ pub(crate) fn services_with(workers: &Workers) -> Services {
     let mut services = Services::default();
     services.http = Arc::new(Outbound);
     services.storage = Arc::new(Files(Directories::default()));
+    services.clock = Arc::new(Zone);
     services.codecs = codecs(workers);
     services
+}
+
+/// The time zone of the machine, or of the variable `TZ`.
+struct Zone;
+
+impl Clock for Zone {
+    fn offset(&self, at: WallClock) -> i32 {
+        let micros = i64::try_from(at.0).unwrap_or(i64::MAX);
+        // Nobody has rules for the time after the year 9999.
+        let at = jiff::Timestamp::from_microsecond(micros).unwrap_or(jiff::Timestamp::MAX);
+        jiff::tz::TimeZone::system().to_offset(at).seconds()
+    }
 }
 
 /// A client per plugin: plugins share neither connections nor places.
@@ -70,10 +84,13 @@ struct Files(Directories);
 
 impl Storage for Files {
     fn directory(&self, grant: &StorageGrant) -> Result<Arc<dyn Directory>, String> {
+        let Place::Directory(directory) = &grant.place else {
+            return Err(format!("{}: this server keeps files in directories only", grant.place));
+        };
         let mut quota = Quota::default();
-        quota.bytes = grant.quota;
-        let opened = self.0.open(&grant.directory, quota);
-        let opened = opened.map_err(|error| format!("grant.storage: {}: {error}", grant.directory.display()))?;
+        quota.bytes = grant.quota.unwrap_or(u64::MAX);
+        let opened = self.0.open(directory, quota);
+        let opened = opened.map_err(|error| format!("{}: {error}", grant.place))?;
         Ok(Arc::new(Below(opened)))
     }
 }

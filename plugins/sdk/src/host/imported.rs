@@ -5,8 +5,8 @@ use crate::{FrameError, FrameInfo, Part};
 
 pub(crate) use crate::bindings::imports::wasmtx::plugin::frame::{Held, hold, read};
 pub(crate) use crate::bindings::imports::wasmtx::plugin::log::log;
-pub(crate) use crate::bindings::imports::wasmtx::plugin::{control, kv, metrics, notify, storage};
-pub(crate) use clock::{monotonic, now};
+pub(crate) use crate::bindings::imports::wasmtx::plugin::{control, kv, metrics, notify, recording, storage};
+pub(crate) use clock::{monotonic, now, offset};
 pub(crate) use entropy::bytes as random;
 pub(crate) use proof::verify;
 

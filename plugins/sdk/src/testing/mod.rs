@@ -34,8 +34,8 @@ use crate::{Error, Plugin, clock, config};
 pub use reader::Reader;
 pub use samples::{client, delta, h264, key, opus, publication, request, segment};
 pub use services::{
-    Grant, Metrics, answer_http, metrics, set_storage_room, take_keyframe_requests, take_kicks, take_raised,
-    take_requests, withdraw,
+    Grant, Metrics, Recording, answer_http, metrics, set_storage_room, take_keyframe_requests, take_kicks, take_raised,
+    take_recordings, take_requests, withdraw,
 };
 pub use stream::{Closed, Output, Stream};
 pub use transcoded::transcoded;
@@ -48,6 +48,11 @@ pub fn configure<P: Plugin>(json: &str) -> Result<P, Error> {
 /// Sets both clocks. They stand still otherwise, at first at zero.
 pub fn set_clock(now: Duration) {
     server(|server| server.now = now.as_micros().try_into().unwrap_or(u64::MAX));
+}
+
+/// Sets how far local time is ahead of UTC, in seconds; at first it is not.
+pub fn set_offset(offset: i32) {
+    server(|server| server.offset = offset);
 }
 
 /// Lets time pass: what a plugin keeps for less than that is gone.

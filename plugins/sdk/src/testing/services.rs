@@ -55,6 +55,22 @@ pub struct Metrics {
     pub observations: BTreeMap<String, Vec<f64>>,
 }
 
+/// What a plugin said of a file that it records to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recording {
+    /// Its name.
+    pub file: String,
+    /// Of its first frame, in microseconds since 1970.
+    pub start: u64,
+    /// Microseconds, once it is finished.
+    pub duration: Option<u64>,
+}
+
+/// What was said of recorded files since the last call, in order.
+pub fn take_recordings() -> Vec<Recording> {
+    server(|server| std::mem::take(&mut server.signals.recordings))
+}
+
 /// What was reported in this test so far.
 pub fn metrics() -> Metrics {
     server(|server| server.signals.metrics.clone())

@@ -1,15 +1,21 @@
 //! The files that an instance writes: small pieces are remembered, and reach the disk together.
 
-use std::{mem, sync::Arc, time::Instant};
+use std::{
+    mem,
+    sync::{Arc, Weak},
+    time::Instant,
+};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::Semaphore, task::spawn_blocking};
 use wasmtime::component::Resource;
 
 use super::{File, Result};
 use crate::{
     bindings::plugin::storage::StorageError,
-    services::{self, Append, Directory},
+    host::recording::{Begun, Segments},
+    services::{self, Append, Directory, Place, Storage, StorageGrant},
 };
 
 /// Files that one instance writes at the same time.
@@ -20,19 +26,28 @@ const PENDING_PIECES: usize = 512;
 /// Threads that the files of one plugin may keep waiting for a disk.
 const TURNS: usize = 16;
 
-/// The directory of a plugin, with a bound on how many wait for it.
+/// A place for files, with a bound on how many wait for it. Cheap to clone; clones share the bound.
 #[derive(Clone)]
-pub(crate) struct Granted {
+pub(crate) struct Granted(Arc<Shared>);
+
+pub(super) struct Shared {
+    grant: StorageGrant,
     directory: Arc<dyn Directory>,
     turns: Arc<Semaphore>,
 }
 
 impl Granted {
-    pub(crate) fn new(directory: Arc<dyn Directory>) -> Granted {
-        Granted {
+    fn new(grant: StorageGrant, directory: Arc<dyn Directory>) -> Granted {
+        Granted(Arc::new(Shared {
+            grant,
             directory,
             turns: Arc::new(Semaphore::new(TURNS)),
-        }
+        }))
+    }
+
+    /// Where the files are.
+    pub(crate) fn place(&self) -> &Place {
+        &self.0.grant.place
     }
 
     /// Does something that may wait for a disk.
@@ -40,7 +55,7 @@ impl Granted {
         &self,
         work: impl FnOnce(&dyn Directory) -> std::result::Result<T, services::StorageError> + Send + 'static,
     ) -> Result<T> {
-        let (turns, directory) = (self.turns.clone(), self.directory.clone());
+        let (turns, directory) = (self.0.turns.clone(), self.0.directory.clone());
         // Never closed; the work may be abandoned, its turn ends with it all the same.
         let turn = turns.acquire_owned().await.map_err(|_| StorageError::Io)?;
         let done = spawn_blocking(move || {
@@ -48,6 +63,29 @@ impl Granted {
             work(&*directory)
         });
         done.await.map_err(|_| StorageError::Io)?.map_err(error)
+    }
+}
+
+/// The places that are open. Who is granted the same one shares it, however many paths they record.
+#[derive(Default)]
+pub(crate) struct Places(Mutex<Vec<Weak<Shared>>>);
+
+impl Places {
+    /// Opens what is granted, unless it is open already.
+    pub(crate) fn open(&self, grant: &StorageGrant, storage: &dyn Storage) -> std::result::Result<Granted, String> {
+        let find = |places: &Vec<Weak<Shared>>| {
+            let open = places.iter().filter_map(Weak::upgrade);
+            open.into_iter().find(|shared| shared.grant == *grant)
+        };
+        if let Some(shared) = find(&self.0.lock()) {
+            return Ok(Granted(shared));
+        }
+        // Opening waits for a disk. Whoever opened it meanwhile has a bound of their own; that does no harm.
+        let granted = Granted::new(grant.clone(), storage.directory(grant)?);
+        let mut places = self.0.lock();
+        places.retain(|place| place.strong_count() > 0);
+        places.push(Arc::downgrade(&granted.0));
+        Ok(granted)
     }
 }
 
@@ -59,9 +97,17 @@ pub(crate) struct Files {
     pub(super) dropped: Vec<Writing>,
     /// When something began to wait to be written.
     pub(super) since: Option<Instant>,
+    /// What is said of them.
+    pub(crate) segments: Segments,
 }
 
 impl Files {
+    /// Whether a file of that name is being written.
+    pub(crate) fn is_writing(&self, name: &str) -> bool {
+        let writing = |writing: &Writing| writing.name == name && writing.failed.is_none();
+        self.open.iter().flatten().any(writing)
+    }
+
     pub(super) fn get(&mut self, file: &Resource<File>) -> Result<&mut Writing> {
         let place = self.open.get_mut(file.rep() as usize);
         place.and_then(Option::as_mut).ok_or(StorageError::NotFound)
@@ -85,8 +131,35 @@ impl Files {
     }
 }
 
+impl Drop for Files {
+    /// The instance ended, perhaps in the middle of something: what it appended is written all the same, and then who knows of
+    /// its files learns that nobody writes them.
+    fn drop(&mut self) {
+        let mut writings: Vec<_> = self.open.drain(..).flatten().chain(self.dropped.drain(..)).collect();
+        writings.retain(Writing::has_pieces);
+        let left = self.segments.leave();
+        if writings.is_empty() && left.is_empty() {
+            return;
+        }
+        aside(move || {
+            writings.iter_mut().for_each(Writing::write_rest);
+            drop(writings);
+            left.into_iter().for_each(Begun::left);
+        });
+    }
+}
+
+/// Does what waits for a disk on a thread for that, if there is one.
+fn aside(work: impl FnOnce() + Send + 'static) {
+    match Handle::try_current() {
+        Ok(runtime) => drop(runtime.spawn_blocking(work)),
+        Err(_) => work(),
+    }
+}
+
 /// A file that is being written.
 pub(super) struct Writing {
+    name: String,
     /// Away while a thread writes.
     file: Option<Box<dyn Append>>,
     /// Not written yet.
@@ -99,8 +172,9 @@ pub(super) struct Writing {
 }
 
 impl Writing {
-    pub(super) fn new(file: Box<dyn Append>) -> Writing {
+    pub(super) fn new(name: String, file: Box<dyn Append>) -> Writing {
         Writing {
+            name,
             file: Some(file),
             pieces: Vec::new(),
             bytes: 0,
@@ -121,6 +195,10 @@ impl Writing {
 
     pub(super) fn has_pieces(&self) -> bool {
         !self.pieces.is_empty()
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Nothing more is written.
@@ -164,6 +242,17 @@ impl Writing {
         result
     }
 
+    /// Writes what waits, of a file that nobody hears of any more.
+    fn write_rest(&mut self) {
+        if self.pieces.is_empty() || self.failed.is_some() {
+            return;
+        }
+        let Some((mut file, pieces)) = self.work() else { return };
+        if let Err(error) = file.append(&pieces) {
+            tracing::warn!(%error, file = self.name, "the end of a plugin's file is not written");
+        }
+    }
+
     pub(super) async fn flush(&mut self, granted: &Granted) -> Result<()> {
         if self.pieces.is_empty() {
             return Ok(());
@@ -172,25 +261,6 @@ impl Writing {
         self.write(granted, |_| Ok(0)).await?;
         self.len = len;
         Ok(())
-    }
-}
-
-impl Drop for Writing {
-    /// The instance ended, perhaps in the middle of something: what it appended is written all the same.
-    fn drop(&mut self) {
-        if self.pieces.is_empty() || self.failed.is_some() {
-            return;
-        }
-        let Some((mut file, pieces)) = self.work() else { return };
-        let mut write = move || {
-            if let Err(error) = file.append(&pieces) {
-                tracing::warn!(%error, "the end of a plugin's file is not written");
-            }
-        };
-        match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(write)),
-            Err(_) => write(),
-        }
     }
 }
 
@@ -207,8 +277,6 @@ fn error(error: services::StorageError) -> StorageError {
 
 #[cfg(test)]
 mod tests {
-    use parking_lot::Mutex;
-
     use super::*;
     use crate::services::Stored;
 
@@ -276,8 +344,9 @@ mod tests {
             room,
             ..Disk::default()
         });
-        let writing = Writing::new(Box::new(Sheet(disk.clone())));
-        (disk, writing, Granted::new(Arc::new(Empty)))
+        let writing = Writing::new("file".to_owned(), Box::new(Sheet(disk.clone())));
+        let grant = StorageGrant::private(Place::Directory("data".into()), 0);
+        (disk, writing, Granted::new(grant, Arc::new(Empty)))
     }
 
     #[tokio::test]
@@ -308,8 +377,6 @@ mod tests {
             writing.append(Bytes::from_static(b"x")).unwrap();
         }
         assert!(writing.is_full());
-        // A test's disk has no room for it; what its end cannot write is only logged.
-        writing.pieces.clear();
     }
 
     #[tokio::test]
@@ -329,11 +396,13 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_let_go_has_everything_that_was_appended() {
+    fn the_files_of_an_instance_that_ends_have_everything_that_was_appended() {
         // Without a runtime it is written here and now.
         let (disk, mut writing, _) = disk(1 << 20);
         writing.append(Bytes::from_static(b"the end")).unwrap();
-        drop(writing);
+        let mut files = Files::default();
+        files.put(writing);
+        drop(files);
         assert_eq!(*disk.content.lock(), b"the end");
     }
 
@@ -349,5 +418,33 @@ mod tests {
         assert!(files.take(3).is_some() && files.take(3).is_none() && files.take(u32::MAX).is_none());
         let (_, writing, _) = disk(0);
         assert_eq!(files.put(writing), 3);
+    }
+
+    #[test]
+    fn those_who_are_granted_the_same_share_it_while_somebody_has_it() {
+        struct Disks;
+        impl Storage for Disks {
+            fn directory(&self, grant: &StorageGrant) -> std::result::Result<Arc<dyn Directory>, String> {
+                match &grant.place {
+                    Place::Directory(_) => Ok(Arc::new(Empty)),
+                    Place::Objects(url) => Err(format!("{url} is far away")),
+                }
+            }
+        }
+        let places = Places::default();
+        let here = StorageGrant::recordings(Place::Directory("recordings".into()));
+        let (one, two) = (places.open(&here, &Disks).unwrap(), places.open(&here, &Disks).unwrap());
+        assert!(Arc::ptr_eq(&one.0, &two.0));
+        let private = StorageGrant::private(Place::Directory("recordings".into()), 1);
+        let third = places.open(&private, &Disks).unwrap();
+        assert!(!Arc::ptr_eq(&one.0, &third.0));
+        drop((one, two));
+        places.open(&private, &Disks).unwrap();
+        assert_eq!(
+            places.0.lock().iter().filter(|place| place.strong_count() > 0).count(),
+            1
+        );
+        let far = StorageGrant::recordings(Place::Objects("s3://b".into()));
+        assert_eq!(places.open(&far, &Disks).err().unwrap(), "s3://b is far away");
     }
 }

@@ -13,7 +13,7 @@ use crate::bindings::imports::wasmtx::plugin::frame;
 use crate::log::Level;
 use crate::{FrameError, FrameInfo, Part};
 
-pub(crate) use signals::{control, metrics, notify};
+pub(crate) use signals::{control, metrics, notify, recording};
 
 thread_local! {
     static SERVER: RefCell<Server> = RefCell::default();
@@ -24,6 +24,8 @@ thread_local! {
 pub(crate) struct Server {
     /// Microseconds since 1970, also of the monotonic clock.
     pub(crate) now: u64,
+    /// Seconds that local time is ahead of UTC.
+    pub(crate) offset: i32,
     pub(crate) lines: Vec<(Level, String)>,
     /// The payload at hand, while a frame call runs.
     pub(crate) payload: Option<Rc<[u8]>>,
@@ -120,6 +122,10 @@ pub(crate) fn now() -> u64 {
 
 pub(crate) fn monotonic() -> u64 {
     now()
+}
+
+pub(crate) fn offset(_at: u64) -> i32 {
+    server(|server| server.offset)
 }
 
 /// SplitMix64: enough to be different each time, and the same in every run.

@@ -1,6 +1,6 @@
 //! What goes out and is not answered: figures, events, wishes. Kept until the test looks.
 
-use crate::testing::Metrics;
+use crate::testing::{Metrics, Recording};
 
 /// Of a metric's name.
 const NAME: usize = 64;
@@ -17,6 +17,8 @@ pub(crate) struct Signals {
     pub(crate) keyframes: Vec<String>,
     /// Session and reason.
     pub(crate) kicks: Vec<(String, String)>,
+    /// What was said of recorded files, in order.
+    pub(crate) recordings: Vec<Recording>,
 }
 
 impl Default for Signals {
@@ -27,6 +29,7 @@ impl Default for Signals {
             raised: Vec::new(),
             keyframes: Vec::new(),
             kicks: Vec::new(),
+            recordings: Vec::new(),
         }
     }
 }
@@ -72,6 +75,23 @@ pub(crate) mod notify {
         if json.len() <= super::JSON {
             super::signals(|signals| signals.raised.push((kind.to_owned(), json.to_owned())));
         }
+    }
+}
+
+pub(crate) mod recording {
+    use super::{Recording, signals};
+
+    pub(crate) fn started(file: &str, start: u64) {
+        note(file, start, None);
+    }
+
+    pub(crate) fn done(file: &str, start: u64, duration: u64) {
+        note(file, start, Some(duration));
+    }
+
+    fn note(file: &str, start: u64, duration: Option<u64>) {
+        let file = file.to_owned();
+        signals(|signals| signals.recordings.push(Recording { file, start, duration }));
     }
 }
 

@@ -8,8 +8,9 @@ use super::{Held, part, server};
 use crate::bindings::imports::wasmtx::plugin::frame::Slice;
 use crate::storage::{Entry, Error};
 
-const NAME: usize = 255;
-const SEGMENTS: usize = 8;
+const NAME: usize = 1_024;
+const SEGMENTS: usize = 16;
+const SEGMENT: usize = 255;
 
 pub(crate) struct Disk {
     pub(crate) granted: bool,
@@ -55,10 +56,10 @@ fn disk<R>(look: impl FnOnce(&mut Disk, u64) -> Result<R, Error>) -> Result<R, E
     })
 }
 
-/// The server's grammar of names, which are those of paths.
+/// The server's grammar of names.
 fn checked(name: &str) -> Result<(), Error> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
-    let named = |part: &str| !matches!(part, "" | "." | "..") && !part.starts_with('-') && part.bytes().all(fits);
+    let named =
+        |part: &str| !matches!(part, "" | "." | "..") && part.len() <= SEGMENT && !part.contains(char::is_control);
     if name.len() <= NAME && name.split('/').count() <= SEGMENTS && name.split('/').all(named) {
         Ok(())
     } else {
