@@ -14,6 +14,7 @@ mod first;
 mod fragment;
 mod header;
 mod read;
+pub mod recorded;
 mod segment;
 mod table;
 #[cfg(test)]

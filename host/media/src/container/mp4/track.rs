@@ -153,7 +153,7 @@ pub(super) fn clock_rate(header: &[u8]) -> Result<u32, Error> {
 
 /// What the edit list adds to every time: the pauses it begins with, less the media that it leaves out at the start.
 /// Later edits are not followed: all of the media is shown once, in order.
-fn shift(elst: &[u8], clock_rate: u32, movie_rate: u32) -> Result<i64, Error> {
+pub(super) fn shift(elst: &[u8], clock_rate: u32, movie_rate: u32) -> Result<i64, Error> {
     let (version, _, mut cursor) = full(elst)?;
     let count = cursor.u32()?;
     let mut pause = 0i128;

@@ -1,0 +1,443 @@
+//! One part: what a `moof` lists, the same moved in time, or a piece of it.
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation
+)]
+
+use std::ops::Range;
+
+use super::{
+    super::{
+        MAX_TRACKS,
+        boxes::{Boxes, full},
+        track::time,
+    },
+    MAX_SAMPLES,
+    header::{Defaults, Track},
+};
+use crate::{Error, read::Cursor};
+
+/// A sample that nothing else depends on has this bit clear (`sample_is_non_sync_sample`).
+const NON_SYNC: u32 = 0x0001_0000;
+/// Bytes of a box's size and kind.
+const BOX: usize = 8;
+
+/// A sample of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// The place of its track in the header.
+    pub track: usize,
+    /// Which run of the part it stands in, from 1 on.
+    pub run: u32,
+    /// Ticks since the beginning of the file, its edit list applied.
+    pub dts: i64,
+    /// Ticks from decoding to presentation.
+    pub later: i32,
+    /// Ticks.
+    pub duration: u32,
+    /// Bytes.
+    pub size: u32,
+    /// Where its bytes begin in the file.
+    pub offset: u64,
+    /// As the file has them.
+    pub flags: u32,
+}
+
+impl Sample {
+    /// Whether decoding may start here.
+    pub fn is_sync(&self) -> bool {
+        self.flags & NON_SYNC == 0
+    }
+}
+
+/// Shows every sample of a `moof`, a whole box that begins at `at` in the file.
+///
+/// # Errors
+/// It is not understood, or holds more than [`MAX_SAMPLES`].
+pub fn samples(moof: &[u8], at: u64, tracks: &[Track], mut each: impl FnMut(&Sample)) -> Result<(), Error> {
+    let mut reading = Reading {
+        at,
+        end: at,
+        run: 0,
+        left: MAX_SAMPLES,
+    };
+    for found in Boxes::new(body(moof)?) {
+        let found = found?;
+        if found.cut {
+            return Err(Error::Truncated);
+        }
+        if found.kind == *b"traf" {
+            reading.track(found.body, tracks, &mut each)?;
+        }
+    }
+    Ok(())
+}
+
+fn body(moof: &[u8]) -> Result<&[u8], Error> {
+    match Boxes::new(moof).next().transpose()? {
+        Some(found) if found.kind == *b"moof" && !found.cut => Ok(found.body),
+        _ => Err(Error::Invalid("part without its list")),
+    }
+}
+
+struct Reading {
+    at: u64,
+    /// Where the data of the last run ended.
+    end: u64,
+    run: u32,
+    left: u32,
+}
+
+/// `tfhd`.
+struct Head {
+    id: u32,
+    base: Option<u64>,
+    from_moof: bool,
+    defaults: [Option<u32>; 3],
+}
+
+impl Head {
+    fn read(body: &[u8]) -> Result<Head, Error> {
+        let (_, flags, mut cursor) = full(body)?;
+        let id = cursor.u32()?;
+        let base = if flags & 1 != 0 { Some(cursor.u64()?) } else { None };
+        if flags & 2 != 0 && cursor.u32()? != 1 {
+            return Err(Error::Unsupported("track with several sample entries"));
+        }
+        let mut field = |flag: u32| -> Result<Option<u32>, Error> {
+            if flags & flag == 0 {
+                return Ok(None);
+            }
+            cursor.u32().map(Some)
+        };
+        Ok(Head {
+            id,
+            base,
+            from_moof: flags & 0x02_0000 != 0,
+            defaults: [field(8)?, field(0x10)?, field(0x20)?],
+        })
+    }
+
+    fn defaults(&self, track: &Track) -> Defaults {
+        let [duration, size, flags] = self.defaults;
+        Defaults {
+            duration: duration.unwrap_or(track.defaults.duration),
+            size: size.unwrap_or(track.defaults.size),
+            flags: flags.unwrap_or(track.defaults.flags),
+        }
+    }
+}
+
+impl Reading {
+    fn track(&mut self, traf: &[u8], tracks: &[Track], each: &mut impl FnMut(&Sample)) -> Result<(), Error> {
+        let mut head = None;
+        let mut dts = None;
+        for found in Boxes::new(traf) {
+            let found = found?;
+            match &found.kind {
+                b"tfhd" => head = Some(Head::read(found.body)?),
+                b"tfdt" => dts = Some(decode_time(found.body)?),
+                b"trun" => {
+                    let head = head.as_ref().ok_or(Error::Invalid("track run without header"))?;
+                    let found_track = tracks.iter().enumerate().find(|(_, track)| track.id == head.id);
+                    let (place, track) = found_track.ok_or(Error::Invalid("track of a part"))?;
+                    let begins = dts.ok_or(Error::Invalid("track run without its time"))?;
+                    let begins = time(begins.saturating_add(track.shift))?;
+                    let ends = self.run(found.body, head, place, track, begins, each)?;
+                    dts = Some(ends.saturating_sub(track.shift));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn run(
+        &mut self,
+        trun: &[u8],
+        head: &Head,
+        place: usize,
+        track: &Track,
+        mut dts: i64,
+        each: &mut impl FnMut(&Sample),
+    ) -> Result<i64, Error> {
+        let (_, flags, mut cursor) = full(trun)?;
+        let count = cursor.u32()?;
+        self.left = self
+            .left
+            .checked_sub(count)
+            .ok_or(Error::TooLarge("samples of a part"))?;
+        let base = match head.base {
+            Some(base) => base,
+            None if head.from_moof => self.at,
+            None => self.end,
+        };
+        let mut offset = base;
+        if flags & 1 != 0 {
+            offset = base.saturating_add_signed(cursor.u32()?.cast_signed().into());
+        }
+        let mut first_flags = if flags & 4 != 0 { Some(cursor.u32()?) } else { None };
+        let defaults = head.defaults(track);
+        let optional = |cursor: &mut Cursor<'_>, flag: u32, otherwise: u32| {
+            if flags & flag == 0 { Ok(otherwise) } else { cursor.u32() }
+        };
+        self.run = self.run.saturating_add(1);
+        for _ in 0..count {
+            let duration = optional(&mut cursor, 0x100, defaults.duration)?;
+            let size = optional(&mut cursor, 0x200, defaults.size)?;
+            let listed = optional(&mut cursor, 0x400, defaults.flags)?;
+            let later = optional(&mut cursor, 0x800, 0)?.cast_signed();
+            each(&Sample {
+                track: place,
+                run: self.run,
+                dts,
+                later,
+                duration,
+                size,
+                offset,
+                flags: first_flags.take().unwrap_or(listed),
+            });
+            offset = offset.saturating_add(size.into());
+            dts = time(dts.saturating_add(duration.into()))?;
+        }
+        self.end = offset;
+        Ok(dts)
+    }
+}
+
+/// `tfdt`.
+fn decode_time(body: &[u8]) -> Result<i64, Error> {
+    let (version, _, mut cursor) = full(body)?;
+    let ticks = if version == 1 {
+        cursor.u64()?
+    } else {
+        cursor.u32()?.into()
+    };
+    time(i64::try_from(ticks).unwrap_or(i64::MAX))
+}
+
+/// Gives a copied `moof` another number, and adds ticks to the times of its tracks, as `by` says for a track's id.
+///
+/// # Errors
+/// A time has no place in its field, or the part says where its data are in a way that does not survive copying.
+pub fn shift(moof: &mut [u8], sequence: u32, by: impl Fn(u32) -> Option<i64>) -> Result<(), Error> {
+    let mut changes = Vec::with_capacity(MAX_TRACKS.saturating_add(1));
+    let mut boxes = Boxes::new(body(moof)?);
+    while let Some(found) = boxes.next() {
+        let found = found?;
+        let from = BOX.saturating_add(boxes.position()).saturating_sub(found.body.len());
+        match &found.kind {
+            b"mfhd" => changes.push((from.saturating_add(4), u64::from(sequence), 4)),
+            b"traf" if changes.len() <= MAX_TRACKS => shift_track(found.body, from, &by, &mut changes)?,
+            b"traf" => return Err(Error::TooLarge("number of tracks")),
+            _ => {}
+        }
+    }
+    for (at, value, width) in changes {
+        let bytes = value.to_be_bytes();
+        let value = bytes.get(8usize.saturating_sub(width)..).unwrap_or_default();
+        let room = moof.get_mut(at..at.saturating_add(width)).ok_or(Error::Truncated)?;
+        room.copy_from_slice(value);
+    }
+    Ok(())
+}
+
+fn shift_track(
+    traf: &[u8],
+    at: usize,
+    by: &impl Fn(u32) -> Option<i64>,
+    changes: &mut Vec<(usize, u64, usize)>,
+) -> Result<(), Error> {
+    let mut boxes = Boxes::new(traf);
+    let mut id = None;
+    while let Some(found) = boxes.next() {
+        let found = found?;
+        match &found.kind {
+            b"tfhd" => {
+                let head = Head::read(found.body)?;
+                if head.base.is_some() {
+                    return Err(Error::Unsupported("part with absolute places"));
+                }
+                id = Some(head.id);
+            }
+            b"tfdt" => {
+                let from = at.saturating_add(boxes.position()).saturating_sub(found.body.len());
+                let by = id.and_then(by).ok_or(Error::Invalid("track of a part"))?;
+                let ticks = decode_time(found.body)?.saturating_add(by);
+                let ticks = u64::try_from(ticks).map_err(|_| Error::Invalid("time"))?;
+                let is_wide = found.body.first() == Some(&1);
+                if !is_wide && u32::try_from(ticks).is_err() {
+                    return Err(Error::Unsupported("time of 32 bits"));
+                }
+                changes.push((from.saturating_add(4), ticks, if is_wide { 8 } else { 4 }));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Where a sample goes in a part of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Ticks.
+    pub dts: u64,
+    /// Ticks.
+    pub duration: u32,
+    /// Ticks from decoding to presentation.
+    pub later: i32,
+}
+
+/// A new part out of some samples of an old one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cut {
+    /// `moof`, and the beginning of `mdat`.
+    pub head: Vec<u8>,
+    /// Where in the file the bytes are that follow it.
+    pub payload: Vec<Range<u64>>,
+}
+
+impl Cut {
+    /// Bytes of the new part.
+    pub fn len(&self) -> u64 {
+        let head = u64::try_from(self.head.len()).unwrap_or(u64::MAX);
+        let sizes = self.payload.iter().map(|range| range.end.saturating_sub(range.start));
+        sizes.fold(head, u64::saturating_add)
+    }
+
+    /// No sample was kept.
+    pub fn is_empty(&self) -> bool {
+        self.payload.is_empty()
+    }
+}
+
+/// Makes a part out of the samples of a `moof` that `place` finds a place for.
+///
+/// # Errors
+/// As of [`samples`].
+pub fn cut(
+    moof: &[u8],
+    at: u64,
+    tracks: &[Track],
+    sequence: u32,
+    mut place: impl FnMut(&Sample) -> Option<Placed>,
+) -> Result<Cut, Error> {
+    let mut cutting = Cutting::new(sequence);
+    samples(moof, at, tracks, |sample| {
+        if let (Some(placed), Some(track)) = (place(sample), tracks.get(sample.track)) {
+            cutting.push(sample, track.id, placed);
+        }
+    })?;
+    Ok(cutting.finish())
+}
+
+/// A part that is being made.
+struct Cutting {
+    cut: Cut,
+    run: Option<Run>,
+    /// Where the offset of each run stands, and the bytes of payload in front of it.
+    offsets: Vec<(usize, u64)>,
+    payload: u64,
+}
+
+struct Run {
+    number: u32,
+    traf: usize,
+    trun: usize,
+    count: u32,
+}
+
+impl Cutting {
+    fn new(sequence: u32) -> Cutting {
+        let mut head = Vec::with_capacity(1_024);
+        put(&mut head, &[0, u32::from_be_bytes(*b"moof")]);
+        put(&mut head, &[16, u32::from_be_bytes(*b"mfhd"), 0, sequence]);
+        Cutting {
+            cut: Cut {
+                head,
+                payload: Vec::new(),
+            },
+            run: None,
+            offsets: Vec::new(),
+            payload: 0,
+        }
+    }
+
+    fn push(&mut self, sample: &Sample, id: u32, placed: Placed) {
+        if self.run.as_ref().is_none_or(|run| run.number != sample.run) {
+            self.close();
+            let head = &mut self.cut.head;
+            let traf = head.len();
+            put(head, &[0, u32::from_be_bytes(*b"traf")]);
+            // Offsets count from the beginning of the part.
+            put(head, &[16, u32::from_be_bytes(*b"tfhd"), 0x02_0000, id]);
+            put(head, &[20, u32::from_be_bytes(*b"tfdt"), 0x0100_0000]);
+            head.extend_from_slice(&placed.dts.to_be_bytes());
+            let trun = head.len();
+            // Offset of the data; duration, size, flags and delay of each sample.
+            put(head, &[0, u32::from_be_bytes(*b"trun"), 0x0100_0f01, 0, 0]);
+            self.offsets.push((trun.saturating_add(16), self.payload));
+            self.run = Some(Run {
+                number: sample.run,
+                traf,
+                trun,
+                count: 0,
+            });
+        }
+        let fields = [placed.duration, sample.size, sample.flags, placed.later.cast_unsigned()];
+        put(&mut self.cut.head, &fields);
+        if let Some(run) = &mut self.run {
+            run.count = run.count.saturating_add(1);
+        }
+        let end = sample.offset.saturating_add(sample.size.into());
+        self.payload = self.payload.saturating_add(sample.size.into());
+        match self.cut.payload.last_mut() {
+            Some(last) if last.end == sample.offset => last.end = end,
+            _ => self.cut.payload.push(sample.offset..end),
+        }
+    }
+
+    fn close(&mut self) {
+        let Some(run) = self.run.take() else { return };
+        let head = &mut self.cut.head;
+        let end = head.len();
+        for start in [run.traf, run.trun] {
+            set(head, start, end.saturating_sub(start));
+        }
+        let count = usize::try_from(run.count).unwrap_or_default();
+        set(head, run.trun.saturating_add(12), count);
+    }
+
+    fn finish(mut self) -> Cut {
+        self.close();
+        let head = &mut self.cut.head;
+        let moof = head.len();
+        set(head, 0, moof);
+        let data = moof.saturating_add(BOX);
+        for (at, before) in self.offsets {
+            let before = usize::try_from(before).unwrap_or(usize::MAX);
+            set(head, at, data.saturating_add(before));
+        }
+        let size = u32::try_from(self.payload.saturating_add(8)).unwrap_or(u32::MAX);
+        put(head, &[size, u32::from_be_bytes(*b"mdat")]);
+        self.cut
+    }
+}
+
+fn put(bytes: &mut Vec<u8>, fields: &[u32]) {
+    for field in fields {
+        bytes.extend_from_slice(&field.to_be_bytes());
+    }
+}
+
+/// Writes a number of 32 bits over what is there. What has no room in it cannot be in a part of bounded size.
+fn set(bytes: &mut [u8], at: usize, value: usize) {
+    let value = u32::try_from(value).unwrap_or(u32::MAX);
+    if let Some(room) = bytes.get_mut(at..at.saturating_add(4)) {
+        room.copy_from_slice(&value.to_be_bytes());
+    }
+}
