@@ -27,7 +27,7 @@ const ENHANCED_LOW_DELAY: u8 = 39;
 /// The largest AudioSpecificConfig that is kept.
 const MAX_CONFIG: usize = 256;
 /// Table 1.18; 15 means that the rate follows in 24 bits.
-const SAMPLE_RATES: [u32; 13] = [
+pub(super) const SAMPLE_RATES: [u32; 13] = [
     96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000, 7_350,
 ];
 const EXPLICIT_RATE: u8 = 15;

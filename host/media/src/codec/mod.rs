@@ -2,6 +2,7 @@
 
 pub mod aac;
 pub mod ac3;
+pub mod adts;
 pub mod av1;
 pub mod dts;
 pub mod flac;

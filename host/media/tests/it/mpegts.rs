@@ -1,0 +1,180 @@
+//! Transport streams: FFmpeg reads ours and sees the same pictures at the same times.
+
+use bytes::{Bytes, BytesMut};
+use wasmtx_media::{
+    Codec, Flags, Frame, Kind, Track, TrackId,
+    codec::{ac3, adts, mp3},
+    container::{
+        mp4::{self, Step},
+        mpegts::{self, Muxer},
+    },
+};
+
+use crate::tool::{converted, ffprobe, made};
+
+const PICTURES: &str = "-f lavfi -i testsrc2=size=176x144:rate=25:duration=2";
+const SOUND: &str = "-f lavfi -i sine=440:duration=2";
+
+fn movie(file: &[u8]) -> (Vec<Track>, Vec<Frame>) {
+    let movie = mp4::read(&Bytes::copy_from_slice(file)).unwrap();
+    let frames = movie.steps.into_iter().map(|step| match step {
+        Step::Frame(frame) => frame,
+        Step::Tracks(_) => panic!("no parameters change"),
+    });
+    (movie.tracks.to_vec(), frames.collect())
+}
+
+/// The frames of a stream of sound, whose headers `parse` reads: bytes before the payload, bytes in all, samples.
+fn frames(mut stream: &[u8], clock: u64, rate: u64, parse: impl Fn(&[u8]) -> (usize, usize, u64)) -> Vec<Frame> {
+    let (mut frames, mut samples) = (Vec::new(), 0);
+    while !stream.is_empty() {
+        let (header, length, more) = parse(stream);
+        let time = i64::try_from(samples * clock / rate).unwrap();
+        frames.push(Frame {
+            track: TrackId(7),
+            number: 0,
+            pts: time,
+            dts: time,
+            duration: u32::try_from(more * clock / rate).unwrap(),
+            wall: None,
+            flags: Flags::KEY,
+            payload: stream[header..length].to_vec().into(),
+        });
+        samples += more;
+        stream = &stream[length..];
+    }
+    frames
+}
+
+fn sound(codec: Codec, clock_rate: u32) -> Track {
+    Track {
+        id: TrackId(7),
+        kind: Kind::Audio,
+        codec,
+        clock_rate,
+        extra: Vec::new(),
+        derived: None,
+    }
+}
+
+fn mux(tracks: &[Track], frames: &[Frame]) -> Bytes {
+    let mut muxer = Muxer::new(tracks).unwrap();
+    let mut out = BytesMut::new();
+    for frame in frames {
+        muxer.push(frame, &mut out).unwrap();
+        assert_eq!(out.len() % mpegts::PACKET, 0);
+    }
+    out.freeze()
+}
+
+/// FFmpeg finds every frame of a track at its time, and says that decoding may start where it may.
+fn check_times(stream: &[u8], track: &Track, of: &str, frames: &[Frame]) {
+    let line = format!("-select_streams {of} -show_entries packet=pts,dts,flags");
+    let packets = ffprobe(&line, stream);
+    let ticks = |time: i64| {
+        let rate = i64::from(track.clock_rate);
+        (time * 180_000 + rate).div_euclid(2 * rate) + mpegts::START
+    };
+    let expected: Vec<_> = frames
+        .iter()
+        .filter(|frame| frame.track == track.id)
+        .map(|frame| {
+            (
+                ticks(frame.pts).to_string(),
+                ticks(frame.dts).to_string(),
+                frame.is_key(),
+            )
+        })
+        .collect();
+    let packets: Vec<_> = packets
+        .into_iter()
+        .map(|fields| (fields[0].clone(), fields[1].clone(), fields[2].starts_with('K')))
+        .collect();
+    assert_eq!(packets, expected);
+}
+
+fn pictures(file: &[u8], stream: &str) -> Vec<u8> {
+    converted(
+        file,
+        &format!("-map 0:{stream} -fps_mode passthrough -f framehash -hash md5"),
+    )
+    .split(|byte| *byte == b'\n')
+    .filter(|line| !line.starts_with(b"#"))
+    .flat_map(|line| line.rsplit(|byte| *byte == b',').next().unwrap_or_default().to_vec())
+    .collect()
+}
+
+fn check_pictures(encoder: &str) {
+    let line = format!("{PICTURES} {SOUND} {encoder} -c:a aac -ar 48000 -movflags frag_keyframe+empty_moov -f mp4");
+    let file = made(&line);
+    let (tracks, frames) = movie(&file);
+    let stream = mux(&tracks, &frames);
+    check_times(&stream, &tracks[0], "v:0", &frames);
+    check_times(&stream, &tracks[1], "a:0", &frames);
+    assert_eq!(pictures(&stream, "v"), pictures(&file, "v"));
+    assert_eq!(pictures(&stream, "a"), pictures(&file, "a"));
+}
+
+#[test]
+fn ffmpeg_decodes_h264_with_b_frames_and_aac_to_what_they_were() {
+    check_pictures("-c:v libx264 -bf 3 -g 25 -pix_fmt yuv420p");
+}
+
+#[test]
+fn ffmpeg_decodes_h265_and_aac_to_what_they_were() {
+    check_pictures("-c:v libx265 -x265-params log-level=none:bframes=3:keyint=25 -pix_fmt yuv420p");
+}
+
+#[test]
+fn ffmpeg_finds_opus() {
+    let line = format!("{SOUND} -c:a libopus -ac 2 -f mp4 -movflags frag_keyframe+empty_moov");
+    let (tracks, frames) = movie(&made(&line));
+    let stream = mux(&tracks, &frames);
+    let probed = ffprobe("-show_entries stream=codec_name,sample_rate,channels", &stream);
+    assert_eq!(probed.last().unwrap(), &["opus", "48000", "2"]);
+    check_times(&stream, &tracks[0], "a:0", &frames);
+    converted(&stream, "-f null");
+}
+
+#[test]
+fn ffmpeg_finds_aac_mp3_and_ac3() {
+    let file = made(&format!("{SOUND} -c:a aac -ar 44100 -ac 2 -f adts"));
+    let config = adts::Header::parse(&file).unwrap().config().unwrap();
+    let aac = frames(&file, 44_100, 44_100, |frame| {
+        let header = adts::Header::parse(frame).unwrap();
+        (header.size, header.length, 1_024)
+    });
+    check_sound("aac", sound(Codec::Aac(config), 44_100), &aac);
+
+    let file = made(&format!(
+        "{SOUND} -c:a libmp3lame -ar 44100 -ac 2 -write_xing 0 -id3v2_version 0 -f mp3"
+    ));
+    let mp3 = frames(&file, 90_000, 44_100, |frame| {
+        let header = mp3::Header::parse(frame).unwrap();
+        (0, header.length, header.samples.into())
+    });
+    let codec = Codec::Mp3 {
+        sample_rate: 44_100,
+        channels: 2,
+    };
+    check_sound("mp3", sound(codec, mp3::CLOCK_RATE), &mp3);
+
+    let file = made(&format!("{SOUND} -c:a ac3 -ar 48000 -ac 2 -f ac3"));
+    let ac3 = frames(&file, 48_000, 48_000, |frame| {
+        (0, ac3::Header::parse(frame).unwrap().length, ac3::SAMPLES.into())
+    });
+    let codec = Codec::Ac3 {
+        sample_rate: 48_000,
+        channels: 2,
+    };
+    check_sound("ac3", sound(codec, 48_000), &ac3);
+}
+
+fn check_sound(name: &str, track: Track, frames: &[Frame]) {
+    let stream = mux(std::slice::from_ref(&track), frames);
+    let probed = ffprobe("-show_entries stream=codec_name,sample_rate,channels", &stream);
+    let rate = track.codec.audio().unwrap().0.to_string();
+    assert_eq!(probed.last().unwrap(), &[name, &*rate, "2"]);
+    check_times(&stream, &track, "a:0", frames);
+    converted(&stream, "-f null");
+}
