@@ -20,10 +20,12 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod track;
+mod whole;
 mod write;
 
 pub use read::{Movie, Step, read};
 pub use segment::Segment;
+pub use whole::{Whole, whole};
 pub use write::{Body, Part, Piece, Sample, Writer};
 
 /// Tracks of a file.
