@@ -1,7 +1,9 @@
-//! FFmpeg, as far as it is used: packets become sound, sound becomes packets. Nothing else in this program knows it.
+//! FFmpeg, as far as it is used: packets become sound, sound becomes packets, a keyframe
+//! becomes a picture. Nothing else in this program knows it.
 
 mod decoder;
 mod encoder;
+mod picture;
 mod raw;
 mod resampler;
 
@@ -14,6 +16,7 @@ use ffmpeg_next::{
 pub(crate) use self::{
     decoder::{Decoded, Decoder},
     encoder::Encoder,
+    picture::{Failure, jpeg},
     resampler::Resampler,
 };
 use crate::worker::Sound;
@@ -36,11 +39,13 @@ pub(crate) fn about() -> String {
         let word = |name: &&str| format!("{name}{}", if there(name) { "" } else { " (missing)" });
         codecs.iter().map(word).collect::<Vec<_>>().join(", ")
     };
+    let decoders = [&decoder::NAMES[..], &picture::NAMES].concat();
+    let encoders = [&encoder::NAMES[..], &[picture::ENCODER]].concat();
     format!(
         "libavcodec {major}.{minor}.{micro}, {}\ndecodes {}\nencodes {}",
         ff::codec::license(),
-        names(&decoder::NAMES, |name| ff::decoder::find_by_name(name).is_some()),
-        names(&encoder::NAMES, |name| ff::encoder::find_by_name(name).is_some()),
+        names(&decoders, |name| ff::decoder::find_by_name(name).is_some()),
+        names(&encoders, |name| ff::encoder::find_by_name(name).is_some()),
     )
 }
 

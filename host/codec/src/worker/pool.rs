@@ -10,9 +10,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use wasmtx_codec::wire::{Answer, Packet, Problem, Request, Source, Target};
+use wasmtx_codec::wire::{Answer, Packet, Problem, Request, Source, Target, Video};
 
 use super::converter::{Converter, Failure};
+use crate::av;
 
 /// Bytes of this process without converters, with room.
 const BASE: u64 = 32 << 20;
@@ -27,6 +28,16 @@ enum Job {
     Packet { id: u32, pts: i64, payload: Bytes },
     Flush { id: u32 },
     Close { id: u32 },
+    Picture(Picture),
+}
+
+/// What becomes a picture.
+struct Picture {
+    id: u32,
+    codec: Video,
+    width: u16,
+    parameters: Bytes,
+    payload: Bytes,
 }
 
 /// The way to the server. Whole messages, one after the other.
@@ -105,6 +116,26 @@ impl Pool {
                     self.taken -= place.takes;
                 }
             }
+            Request::Picture {
+                id,
+                codec,
+                width,
+                parameters,
+                payload,
+            } => {
+                // One after the other on one thread, so that there is memory for one only.
+                if let Some(thread) = self.threads.first() {
+                    let picture = Picture {
+                        id,
+                        codec,
+                        width,
+                        parameters,
+                        payload,
+                    };
+                    // A thread ends with the process only.
+                    let _ = thread.jobs.send(Job::Picture(picture));
+                }
+            }
         }
     }
 
@@ -164,6 +195,7 @@ impl Bench {
                     Ok(None)
                 }),
                 Job::Close { id } => drop(self.converters.remove(&id)),
+                Job::Picture(picture) => self.mouth.say(&look(&picture)),
             }
         }
     }
@@ -202,6 +234,23 @@ impl Bench {
         };
         self.mouth.say(&answer);
     }
+}
+
+fn look(picture: &Picture) -> Answer {
+    let id = picture.id;
+    let made = av::jpeg(
+        picture.codec,
+        &picture.parameters,
+        &picture.payload,
+        picture.width.into(),
+    );
+    let (problem, words) = match made {
+        Ok(jpeg) => return Answer::Picture { id, jpeg },
+        Err(av::Failure::Codec(words)) => (Problem::Source, words),
+        Err(av::Failure::Picture(words)) => (Problem::Picture, words),
+        Err(av::Failure::Encoder(words)) => (Problem::Inside, words),
+    };
+    Answer::Failed { id, problem, words }
 }
 
 fn failed(id: u32, failure: Failure) -> Answer {

@@ -4,6 +4,7 @@
 mod conversions;
 mod hostile;
 mod hour;
+mod pictures;
 mod sound;
 mod tool;
 mod worker;

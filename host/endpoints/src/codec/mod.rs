@@ -1,5 +1,5 @@
-//! Re-encoding of sound, by processes of their own: what a stranger's sound does to a decoder ends a worker and not the
-//! server. Here is the server's side of `wasmtx-codec`.
+//! Re-encoding of sound and decoding of pictures, by processes of their own: what a stranger's stream does to a decoder ends a
+//! worker and not the server. Here is the server's side of `wasmtx-codec`.
 //!
 //! Nothing here waits for the worker. Packets that it cannot take are dropped and counted, what it made is fetched when it is
 //! there. One process serves all converters with a few threads; it is started by the first, kept until the last has been gone
@@ -7,6 +7,7 @@
 
 mod form;
 mod link;
+mod pictures;
 mod process;
 mod supervisor;
 #[cfg(test)]
@@ -16,7 +17,7 @@ use std::{
     collections::HashMap,
     env, fmt,
     os::unix::fs::PermissionsExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
@@ -30,6 +31,7 @@ use wasmtx_media::{Frame, Track};
 
 pub use self::form::{Form, Wanted};
 pub use self::link::Report;
+pub use self::pictures::{Keyframe, NoPicture, Pictures};
 use self::{
     link::Link,
     supervisor::{Orders, Supervisor},
@@ -144,16 +146,7 @@ impl Workers {
     /// # Errors
     /// One sentence that names its file.
     pub fn ready(&self) -> Result<(), String> {
-        let program = &self.0.options.program;
-        let why = match std::fs::metadata(program) {
-            Ok(file) if file.is_file() && file.permissions().mode() & 0o111 != 0 => return Ok(()),
-            Ok(_) => "it is no program".to_owned(),
-            Err(error) => error.to_string(),
-        };
-        let file = program.display();
-        Err(format!(
-            "sound cannot be re-encoded without {file}, which comes with wasmtx: {why}"
-        ))
+        is_program(&self.0.options.program).map_err(|why| format!("sound cannot be re-encoded without {why}"))
     }
 
     /// What a track would be in the form that is asked for. Starts nothing.
@@ -205,6 +198,16 @@ impl Workers {
             cpu: ended + process::cpu(pid).unwrap_or_default(),
         }
     }
+}
+
+/// Whether there is a program in that file; else its name and what is wrong with it.
+fn is_program(program: &Path) -> Result<(), String> {
+    let why = match std::fs::metadata(program) {
+        Ok(file) if file.is_file() && file.permissions().mode() & 0o111 != 0 => return Ok(()),
+        Ok(_) => "it is no program".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(format!("{}, which comes with wasmtx: {why}", program.display()))
 }
 
 impl fmt::Debug for Workers {

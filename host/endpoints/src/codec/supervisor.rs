@@ -361,7 +361,7 @@ impl Ear {
         }
         // Converters that are not there any more had packets on their way.
         let judged = match answer {
-            Answer::Hello { .. } => Judged::Absurd,
+            Answer::Hello { .. } | Answer::Picture { .. } => Judged::Absurd,
             Answer::Opened { id, parameters } => {
                 link(id).map(|link| link.opened(&parameters)).unwrap_or(Judged::Good(0))
             }
