@@ -10,6 +10,7 @@ mod origin;
 mod stall;
 mod takeover;
 mod transport;
+mod visitor;
 
 use std::{
     io,
@@ -47,6 +48,7 @@ use stall::Stalled;
 use takeover::Rest;
 pub(crate) use takeover::{Taken, Takeover, spell};
 pub(crate) use transport::Transport;
+pub(crate) use visitor::{Refusal, Visitor, later, preflight, refuse, share};
 
 /// The value of `Server`.
 const PRODUCT: HeaderValue = HeaderValue::from_static("wasmtx");

@@ -26,6 +26,7 @@ mod proxy;
 mod registry;
 pub mod rtmp;
 pub mod rtsp;
+pub mod snapshot;
 pub mod source;
 pub mod storage;
 mod tcp;

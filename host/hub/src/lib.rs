@@ -12,6 +12,7 @@ mod demand;
 mod events;
 mod gate;
 mod hub;
+mod keyframe;
 mod lane;
 mod name;
 mod path;

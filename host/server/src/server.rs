@@ -13,7 +13,6 @@ use wasmtx_endpoints::{
     keeper::Keeper,
     rtmp, rtsp,
     source::Puller,
-    storage::Directories,
     wall_clock,
 };
 use wasmtx_hub::Hub;
@@ -82,8 +81,7 @@ impl Server {
         let flv_conns = flv::Registry::default();
         let late = Late::default();
         let workers = Workers::new(Options::default());
-        let directories = Arc::new(Directories::new(config.global.state_directory.clone()));
-        let mut services = wiring::services_with(&workers, directories);
+        let mut services = wiring::services_with(&workers);
         services.events = hub.events().clone();
         services.control = Arc::new(Streams {
             hub: hub.clone(),
@@ -122,7 +120,8 @@ impl Server {
         let (rtsp, mut listeners) = start_rtsp(&config, &hub, &gate, &sessions, &on_connect)?;
         let (rtmp, rtmp_listeners) = start_rtmp(&config, &hub, &gate, &rtmp_conns, &on_connect)?;
         listeners.extend(rtmp_listeners);
-        let flv = Flv::start(&config.global, &hub, &gate, &flv_conns)?;
+        let gallery = wiring::gallery();
+        let flv = Flv::start(&config.global, &hub, &gate, &flv_conns, &gallery)?;
         listeners.extend(flv.as_ref().map(Flv::listener));
         listeners.extend(window.listeners());
         let rtsp_port = rtsp

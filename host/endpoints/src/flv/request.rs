@@ -1,18 +1,17 @@
 //! A request for a path: which page sends it, who the client is, what there is to play, and how the answer begins.
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     Extension,
     body::{Body, HttpBody},
     extract::{Path, Request, State},
     http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, request::Parts},
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use tungstenite::handshake::derive_accept_key;
-use uuid::Uuid;
-use wasmtx_hub::{Access, Action, Client, Decision, Denial, Event, PathName, Peer, Proof, Protocol, ReadError, Reader};
+use wasmtx_hub::{Action, PathName, Peer, Protocol, ReadError, Reader};
 use wasmtx_protocol::flv::{Capabilities, Choice};
 
 use super::{
@@ -22,7 +21,7 @@ use super::{
     registry::{Conn, Orders},
 };
 use crate::{
-    http::{self, Credentials, Page, Takeover, client_address},
+    http::{self, Page, Refusal, Takeover, Visitor, preflight, refuse, share},
     permission::{Permission, Question},
     tcp::Follower,
     wall_clock,
@@ -31,18 +30,11 @@ use crate::{
 const SUFFIX: &str = ".flv";
 /// How the API names a player among the readers of a path.
 const KIND: &str = "flvConn";
-/// Says who is asked for a password.
-const CHALLENGE: HeaderValue = HeaderValue::from_static("Basic realm=\"wasmtx\"");
-/// Seconds after which a blocked address may have one more try.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("6");
 const METHODS: HeaderValue = HeaderValue::from_static("OPTIONS, GET, HEAD");
 /// The version of RFC 6455.
 const WEB_SOCKET_VERSION: HeaderValue = HeaderValue::from_static("13");
 /// Bytes of `Sec-WebSocket-Key`, decoded.
 const KEY_LEN: usize = 16;
-
-/// An answer that is all there is.
-type Refusal = Box<Response>;
 
 /// Answers a request, or takes its connection over to play.
 pub(super) async fn answer(
@@ -78,20 +70,6 @@ pub(super) async fn answer(
     };
     share(&page, response.headers_mut());
     response
-}
-
-/// Tells the browser whether its page may have the answer.
-fn share(page: &Page, headers: &mut HeaderMap) {
-    if let Some(allowed) = page.header() {
-        if allowed != "*" {
-            headers.insert(
-                header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
-                HeaderValue::from_static("true"),
-            );
-        }
-        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, allowed);
-        headers.append(header::VARY, HeaderValue::from_static("origin"));
-    }
 }
 
 /// A request, and what is known about who sends it.
@@ -153,12 +131,14 @@ impl Asked<'_> {
     /// Asks the gate, then the hub.
     async fn read(&self, name: &str, web_socket: bool) -> Result<Player, Refusal> {
         let shared = self.shared;
-        let (path, id) = (self.path(name)?, Uuid::new_v4());
-        let address = client_address(self.peer.address, &self.parts.headers, &self.settings.trusted_proxies);
+        let path = self.path(name)?;
+        let visitor = Visitor::of(Protocol::Flv, self.parts, self.peer, &self.settings.trusted_proxies);
+        let address = visitor.address;
         // Read before the gate is asked: what changes meanwhile makes it be asked again.
         let rules = shared.registry.rules();
-        let (permission, path) = self.allow(id, address, path, rules).await?;
+        let (permission, path) = self.allow(visitor, path, rules).await?;
         let client = permission.access().client.clone();
+        let id = client.id;
         let visit = Visit::new(&shared.hub, client.clone());
         let peer = Peer { kind: KIND, id };
         let read = shared.hub.read(Instant::now(), &path, peer, client.clone()).await;
@@ -188,58 +168,14 @@ impl Asked<'_> {
         Ok(Player::new(shared.clone(), conn, visit, permission, follower, &choice))
     }
 
-    async fn allow(
-        &self,
-        id: Uuid,
-        address: IpAddr,
-        path: PathName,
-        rules: u64,
-    ) -> Result<(Permission, PathName), Refusal> {
-        let Asked { shared, parts, .. } = self;
-        let query = parts.uri.query().unwrap_or_default();
-        let agent = parts.headers.get(header::USER_AGENT);
-        let client = Client {
-            id,
-            protocol: Protocol::Flv,
-            address,
-            agent: agent.and_then(|agent| agent.to_str().ok()).map(str::to_owned),
-            query: query.to_owned(),
-            identity: None,
-            tags: Vec::new(),
-            extra: vec![("port".to_owned(), self.peer.port.to_string())],
-        };
-        let proof = Arc::new(Credentials::of_player(&parts.headers, query));
-        let mut access = Access {
-            action: Action::Read,
-            path: Some(path.clone()),
-            client: Arc::new(client),
-            encrypted: self.peer.encrypted,
-            proof: proof.clone(),
-        };
-        let permit = match shared.gate.check(&access).await {
-            Decision::Allow(permit) => permit,
-            Decision::Deny(denial) => {
-                if proof.is_some() || denial != Denial::Credentials {
-                    tracing::warn!(remote = %address, %path, code = "denied", ?denial, "[FLV] access refused");
-                    let client = access.client;
-                    shared.hub.events().emit(|| Event::Refused {
-                        path: Some(path),
-                        client,
-                    });
-                }
-                return Err(denied(denial));
-            }
-        };
+    async fn allow(&self, visitor: Visitor, path: PathName, rules: u64) -> Result<(Permission, PathName), Refusal> {
+        let (gate, events) = (&*self.shared.gate, self.shared.hub.events());
+        let (access, permit) = visitor.ask(Action::Read, &path, gate, events, "FLV").await?;
         let question = Question {
             action: Action::Read,
             path: path.to_string(),
-            query: query.to_owned(),
+            query: access.client.query.clone(),
         };
-        access.client = Arc::new(Client {
-            identity: permit.identity.clone(),
-            tags: permit.tags.clone(),
-            ..Arc::unwrap_or_clone(access.client)
-        });
         let path = permit.path.clone().unwrap_or(path);
         let permission = Permission::new(Instant::now(), question, access, &permit, path.clone(), rules);
         Ok((permission, path))
@@ -292,40 +228,6 @@ fn choose(mut reader: Reader) -> Result<(Reader, Choice), Refusal> {
     let tracks: Vec<_> = choice.tracks.iter().map(|track| track.id).collect();
     reader.take(&tracks);
     Ok((reader, choice))
-}
-
-/// Browsers ask before they send credentials.
-fn preflight() -> Refusal {
-    let answers = [
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "OPTIONS, GET, HEAD"),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Range"),
-    ];
-    (StatusCode::NO_CONTENT, answers).into_response().into()
-}
-
-fn refuse(status: StatusCode, words: &'static str) -> Refusal {
-    let headers = [(header::CACHE_CONTROL, "no-store")];
-    (status, headers, words).into_response().into()
-}
-
-fn denied(denial: Denial) -> Refusal {
-    match denial {
-        Denial::Credentials => {
-            let mut refusal = refuse(StatusCode::UNAUTHORIZED, "authentication error");
-            refusal.headers_mut().insert(header::WWW_AUTHENTICATE, CHALLENGE);
-            refusal
-        }
-        Denial::NotAllowed => refuse(StatusCode::FORBIDDEN, "permission denied"),
-        Denial::NotFound => refuse(StatusCode::NOT_FOUND, "not found"),
-        Denial::TooMany | Denial::Later => {
-            let mut refusal = match denial {
-                Denial::TooMany => refuse(StatusCode::TOO_MANY_REQUESTS, "too many failed logins"),
-                _ => refuse(StatusCode::SERVICE_UNAVAILABLE, "authentication is not available now"),
-            };
-            refusal.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
-            refusal
-        }
-    }
 }
 
 /// The head of an answer that ends with its connection.

@@ -1,8 +1,8 @@
-//! What re-encodes, made of the workers that `endpoints` has.
+//! What re-encodes and what decodes pictures, made of the workers that `endpoints` has.
 
 use std::sync::Arc;
 
-use wasmtx_endpoints::codec::Workers;
+use wasmtx_endpoints::{codec::Workers, snapshot::Gallery};
 use wasmtx_sandbox::services::Codecs;
 
 /// The codecs of this server, or the reason why it has none.
@@ -17,14 +17,41 @@ pub(super) fn codecs(workers: &Workers) -> Arc<dyn Codecs> {
     ));
 }
 
+/// The newest pictures of all paths. Their worker is started by the first who asks for one.
+pub(crate) fn gallery() -> Gallery {
+    #[cfg(feature = "ffmpeg")]
+    return Gallery::new(Some(with::pictures()));
+    #[cfg(not(feature = "ffmpeg"))]
+    return Gallery::new(None);
+}
+
 #[cfg(feature = "ffmpeg")]
 mod with {
-    use wasmtx_endpoints::codec::{self, Wanted, Workers};
+    use std::time::Duration;
+
+    use wasmtx_endpoints::codec::{self, Options, Pictures, Wanted, Workers};
     use wasmtx_media::{Frame, Track};
     use wasmtx_sandbox::{
         Target,
         services::{Codecs, Converter, Form, Report},
     };
+
+    /// Bytes that a worker may take for one picture: two of 8K in 10 bits, and what FFmpeg needs besides.
+    const PICTURE_MEMORY: u64 = 768 << 20;
+    /// A keyframe that takes longer to decode is given up, and the worker with it.
+    const PICTURE_PATIENCE: Duration = Duration::from_secs(5);
+    /// Somebody who looks now and then finds the worker there.
+    const PICTURE_IDLE: Duration = Duration::from_secs(60);
+
+    /// A program apart from that of sound.
+    pub(super) fn pictures() -> Pictures {
+        let mut options = Options::default();
+        options.memory = PICTURE_MEMORY;
+        options.threads = 1;
+        options.patience = PICTURE_PATIENCE;
+        options.idle = PICTURE_IDLE;
+        Pictures::new(options)
+    }
 
     /// Programs of their own, one for all streams.
     pub(super) struct Sound(pub(super) Workers);

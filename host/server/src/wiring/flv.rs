@@ -1,16 +1,17 @@
-//! The HTTP server of HTTP-FLV. Its port is meant to be that of HLS, whose keys for TLS, web pages and proxies hold for it.
+//! The HTTP server of HTTP-FLV and of snapshots. Its port is meant to be that of HLS, whose keys for TLS, web pages and proxies hold for it.
 
 use std::sync::Arc;
 
 use tokio::{sync::watch, task::JoinSet};
-use wasmtx_endpoints::{flv, http};
-use wasmtx_hub::Hub;
+use wasmtx_endpoints::{flv, http, snapshot};
+use wasmtx_hub::{Hub, Protocol};
 
 use crate::{access::Gate, config::Global, server::Listener, window};
 
 /// Serving; dropped, it stops.
 pub(crate) struct Flv {
     service: flv::Service,
+    snapshots: snapshot::Service,
     settings: flv::Settings,
     address: String,
     refused: http::Refused,
@@ -28,6 +29,7 @@ impl Flv {
         hub: &Hub,
         gate: &Arc<Gate>,
         conns: &flv::Registry,
+        gallery: &snapshot::Gallery,
     ) -> anyhow::Result<Option<Flv>> {
         if !global.flv {
             return Ok(None);
@@ -39,11 +41,14 @@ impl Flv {
         let mut settings = flv::Settings::default();
         settings.write_timeout = global.write_timeout;
         let service = flv::Service::new(settings.clone(), hub.clone(), gate.clone(), conns.clone());
+        let looks = snapshot::Settings::default();
+        let snapshots = snapshot::Service::new(looks, Protocol::Hls, hub.clone(), gate.clone(), gallery.clone());
         let (stop, stopped) = watch::channel(false);
         let mut server = JoinSet::new();
-        server.spawn(bound.serve(service.router(), stopped));
+        server.spawn(bound.serve(snapshots.in_front_of(service.router()), stopped));
         let flv = Flv {
             service,
+            snapshots,
             settings,
             address,
             refused,
@@ -73,6 +78,10 @@ impl Flv {
         settings.allow_origins.clone_from(&global.hls_allow_origins);
         settings.trusted_proxies.clone_from(&global.hls_trusted_proxies);
         self.service.configure(settings);
+        let mut settings = snapshot::Settings::default();
+        settings.allow_origins.clone_from(&global.hls_allow_origins);
+        settings.trusted_proxies.clone_from(&global.hls_trusted_proxies);
+        self.snapshots.configure(settings);
     }
 
     /// Sends the players away and stops.

@@ -2,7 +2,6 @@
 
 mod codecs;
 mod control;
-mod files;
 mod flv;
 mod limits;
 mod paths;
@@ -12,6 +11,7 @@ mod rtmp;
 mod rtsp;
 mod services;
 
+pub(crate) use codecs::gallery;
 pub(crate) use control::{Late, Streams};
 pub(crate) use flv::Flv;
 pub(crate) use paths::{PathChains, chains, rules};
