@@ -4,7 +4,7 @@
 use std::{env, fmt::Write, fs, path::PathBuf};
 
 /// The plugins that are part of the binary, by the names of their directories in `plugins/`. The one place to add one.
-const BUNDLED: [&str; 14] = [
+const BUNDLED: [&str; 15] = [
     "aac",
     "bitrate-guard",
     "drop-audio",
@@ -14,6 +14,7 @@ const BUNDLED: [&str; 14] = [
     "keyframes-only",
     "motion-size",
     "rate-limit",
+    "recorder",
     "sei-timestamp",
     "stats",
     "token-auth",

@@ -67,6 +67,12 @@ impl<S: Sink> Reader<S> {
         Ok(())
     }
 
+    /// Takes the sink away from the stream without telling it. [`open`](Self::open) with other tracks is then what a server does when those of the
+    /// stream change.
+    pub fn into_sink(self) -> S {
+        self.sink
+    }
+
     /// The stream ends. Returns the sink, to look at.
     pub fn close(mut self, reason: CloseReason) -> S {
         self.sink.close(reason);

@@ -22,6 +22,8 @@ pub(crate) struct Disk {
 #[derive(Debug, Default)]
 struct Content {
     bytes: Vec<u8>,
+    /// How many of them would survive a power cut: what comes after them is gone when the disk is full.
+    committed: usize,
     /// Microseconds, on the pretended clock.
     modified: u64,
 }
@@ -73,10 +75,13 @@ pub(crate) struct File(Rc<RefCell<Content>>);
 impl File {
     pub(crate) fn append(&self, data: &[u8]) -> Result<u64, Error> {
         disk(|disk, now| {
-            if disk.used().saturating_add(data.len() as u64) > disk.room {
+            let is_full = disk.used().saturating_add(data.len() as u64) > disk.room;
+            let mut content = self.0.borrow_mut();
+            if is_full {
+                let committed = content.committed;
+                content.bytes.truncate(committed);
                 return Err(Error::Full);
             }
-            let mut content = self.0.borrow_mut();
             content.modified = now;
             content.bytes.extend_from_slice(data);
             Ok(content.bytes.len() as u64)
@@ -91,7 +96,11 @@ impl File {
     }
 
     pub(crate) fn commit(&self) -> Result<u64, Error> {
-        disk(|_, _| Ok(self.0.borrow().bytes.len() as u64))
+        disk(|_, _| {
+            let mut content = self.0.borrow_mut();
+            content.committed = content.bytes.len();
+            Ok(content.committed as u64)
+        })
     }
 
     pub(crate) fn finish(&self) -> Result<u64, Error> {
@@ -103,8 +112,8 @@ pub(crate) fn create(name: &str) -> Result<File, Error> {
     disk(|disk, now| {
         checked(name)?;
         let content = Rc::new(RefCell::new(Content {
-            bytes: Vec::new(),
             modified: now,
+            ..Content::default()
         }));
         disk.files.insert(name.to_owned(), Rc::clone(&content));
         Ok(File(content))

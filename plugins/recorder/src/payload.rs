@@ -1,0 +1,61 @@
+//! The bytes of a frame: in the server where that saves a copy, here where the copy is cheaper.
+
+use bytes::Bytes;
+use wasmtx_media::container::mp4::Body;
+use wasmtx_plugin::Held;
+
+/// Up to here a frame is copied: giving it to the server by its handle would cost more.
+const SMALL: u32 = 2 << 10;
+
+/// What stands for the bytes of a frame.
+pub(crate) enum Payload {
+    /// They are in the server.
+    There(Held),
+    /// They are here.
+    Here(Bytes),
+}
+
+impl From<Held> for Payload {
+    fn from(held: Held) -> Payload {
+        let size = held.size();
+        if size <= SMALL {
+            return Payload::Here(held.read(0..size).into());
+        }
+        Payload::There(held)
+    }
+}
+
+impl From<Bytes> for Payload {
+    fn from(bytes: Bytes) -> Payload {
+        Payload::Here(bytes)
+    }
+}
+
+impl Payload {
+    /// A copy, or a share of what is here.
+    pub(crate) fn bytes(&self) -> Bytes {
+        match self {
+            Payload::There(held) => held.read(0..held.size()).into(),
+            Payload::Here(bytes) => bytes.clone(),
+        }
+    }
+}
+
+impl Body for Payload {
+    fn size(&self) -> usize {
+        match self {
+            Payload::There(held) => held.size() as usize,
+            Payload::Here(bytes) => bytes.len(),
+        }
+    }
+
+    fn lead(&self, into: &mut [u8]) {
+        match self {
+            Payload::There(held) => {
+                let lead = held.read(0..u32::try_from(into.len()).unwrap_or(u32::MAX));
+                into.iter_mut().zip(lead).for_each(|(to, from)| *to = from);
+            }
+            Payload::Here(bytes) => into.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from),
+        }
+    }
+}

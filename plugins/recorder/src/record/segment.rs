@@ -1,0 +1,329 @@
+//! One file, from its first frame to its end.
+//!
+//! Frames wait until the first part is due; then it is known which tracks flow and when the file begins, and it is created, named and begun. A file
+//! of which nothing is on the disk yet keeps what it has: it may be tried again.
+
+use bytes::{Bytes, BytesMut};
+use wasmtx_media::{
+    Error, Track,
+    container::mp4::{self, Body, Piece, Sample},
+};
+
+use super::{
+    Server, Settings, Told, Trouble,
+    lane::Lane,
+    muxer::{Muxer, Part},
+    name,
+};
+
+/// How far before its first frame a file may begin, for frames of other tracks that come after it and are older. Microseconds.
+const MAX_LEAD: i64 = 1_000_000;
+/// Bytes that are collected before they are given to the server.
+const PIECE: usize = 64 << 10;
+
+/// Which file of which recording.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) stream: [u8; 16],
+    pub(super) number: u64,
+}
+
+/// A frame on its way into a file.
+pub(super) struct Entry<P> {
+    /// Position of its track among the lanes.
+    pub(super) lane: usize,
+    /// Decoding time in microseconds.
+    pub(super) micros: i64,
+    /// What the frame before it lasted, in microseconds, and so does this one, about.
+    pub(super) step: i64,
+    pub(super) wall: u64,
+    pub(super) sample: Sample<P>,
+}
+
+pub(super) struct Segment<S: Server> {
+    place: Place,
+    /// Decoding time and wall clock of its beginning, microseconds.
+    start: i64,
+    wall: u64,
+    stage: Stage<S::Payload>,
+    header: Bytes,
+    /// Made and not on the disk.
+    parts: Vec<Part<S::Payload>>,
+    file: Option<(S::File, String)>,
+    /// Of the newest frame: what was made before it came ends there.
+    newest: (i64, u64),
+    /// When the last frame is over, about.
+    end: i64,
+    /// Where the parts that were made end, and those that are on the disk.
+    made: (i64, u64),
+    written: i64,
+    /// Where the last part that was made ends.
+    part: i64,
+    /// What waits: frames that the server keeps for us, and bytes of all.
+    pub(super) held: usize,
+    pub(super) bytes: usize,
+    /// The monotonic clock when the oldest frame that waits came.
+    pub(super) since: Option<u64>,
+}
+
+enum Stage<P> {
+    Early(Vec<Entry<P>>),
+    Running(Muxer<P>),
+    Over,
+}
+
+impl<S: Server> Segment<S> {
+    /// A file that begins with a frame of this time.
+    pub(super) fn new(place: Place, start: i64, wall: u64) -> Segment<S> {
+        Segment {
+            place,
+            start,
+            wall,
+            stage: Stage::Early(Vec::new()),
+            header: Bytes::new(),
+            parts: Vec::new(),
+            file: None,
+            newest: (start, wall),
+            end: start,
+            made: (start, wall),
+            written: start,
+            part: start,
+            held: 0,
+            bytes: 0,
+            since: None,
+        }
+    }
+
+    pub(super) fn place(&self) -> Place {
+        self.place
+    }
+
+    pub(super) fn start(&self) -> i64 {
+        self.start
+    }
+
+    /// Whether a part of it is on the disk.
+    pub(super) fn is_begun(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// How long the part at hand is when a frame of this time follows.
+    pub(super) fn waiting(&self, micros: i64) -> i64 {
+        micros.saturating_sub(self.part)
+    }
+
+    /// Takes a frame.
+    ///
+    /// # Errors
+    /// The part is as large as parts may be.
+    pub(super) fn push(&mut self, server: &S, entry: Entry<S::Payload>, at: u64) -> Result<(), Error> {
+        let (micros, wall, end) = (entry.micros, entry.wall, entry.micros.saturating_add(entry.step));
+        let (size, held) = (
+            entry.sample.payload.size(),
+            server.here(&entry.sample.payload).is_none(),
+        );
+        match &mut self.stage {
+            Stage::Early(early) => early.push(entry),
+            Stage::Running(muxer) => muxer.push(entry.sample)?,
+            Stage::Over => return Ok(()),
+        }
+        self.since.get_or_insert(at);
+        self.held += usize::from(held);
+        self.bytes = self.bytes.saturating_add(size);
+        self.newest = (self.newest.0.max(micros), wall);
+        self.end = self.end.max(end);
+        Ok(())
+    }
+
+    /// Makes a part of what waits.
+    ///
+    /// # Errors
+    /// There is no file to be made of this.
+    pub(super) fn gather(&mut self, lanes: &mut [Lane]) -> Result<(), Error> {
+        self.begin(lanes)?;
+        let Stage::Running(muxer) = &mut self.stage else {
+            return Ok(());
+        };
+        if let Some(part) = muxer.part() {
+            self.parts.push(part);
+            self.made = self.newest;
+        }
+        self.part = self.newest.0;
+        Ok(())
+    }
+
+    /// Decides which tracks the file has and when it begins, if that is still open.
+    fn begin(&mut self, lanes: &mut [Lane]) -> Result<(), Error> {
+        let Stage::Early(early) = &mut self.stage else {
+            return Ok(());
+        };
+        let early = std::mem::take(early);
+        self.stage = Stage::Over;
+        let floor = self.start.saturating_sub(MAX_LEAD);
+        let Some(first) = early
+            .iter()
+            .filter(|entry| entry.micros >= floor)
+            .min_by_key(|entry| entry.micros)
+        else {
+            return Ok(());
+        };
+        (self.start, self.wall) = (first.micros, if first.wall == 0 { self.wall } else { first.wall });
+        for (place, lane) in lanes.iter_mut().enumerate() {
+            let flows = || early.iter().any(|entry| entry.lane == place);
+            lane.included = lane.is_described() && (!lane.needs_first() || flows());
+        }
+        let tracks: Vec<Track> = lanes
+            .iter()
+            .filter(|lane| lane.included)
+            .map(|lane| lane.track.clone())
+            .collect();
+        let dts = lanes.get(first.lane).map_or(0, |lane| lane.nanos(first.sample.dts));
+        let segment = mp4::Segment {
+            stream: self.place.stream,
+            number: self.place.number,
+            dts,
+            wall: i64::try_from(self.wall.saturating_mul(1_000)).unwrap_or(i64::MAX),
+        };
+        let mut muxer = Muxer::new(&tracks, segment)?;
+        for (place, lane) in lanes.iter().enumerate() {
+            // To the tick, where a frame is at the beginning.
+            let exact = early
+                .iter()
+                .find(|entry| entry.lane == place && entry.micros == self.start);
+            let zero = exact.map_or_else(|| lane.ticks(self.start), |entry| entry.sample.dts);
+            muxer.begin(lane.track.id, zero);
+        }
+        for entry in early {
+            let zero = lanes.get(entry.lane).map_or(0, |lane| lane.ticks(self.start));
+            let dts = entry.sample.dts.max(zero);
+            muxer.push(Sample { dts, ..entry.sample })?;
+        }
+        self.header = muxer.header()?;
+        self.stage = Stage::Running(muxer);
+        Ok(())
+    }
+
+    /// Brings the parts that were made to the disk, if there are some.
+    ///
+    /// # Errors
+    /// The disk does not take them. What was on it before is whole; a file of which nothing is there is as if it had never been begun.
+    pub(super) fn write(&mut self, server: &S, settings: &Settings, path: &str) -> Result<bool, Trouble> {
+        if self.parts.is_empty() {
+            return Ok(false);
+        }
+        let fresh = self.file.is_none();
+        let (mut file, name) = match self.file.take() {
+            Some(open) => open,
+            None => {
+                let name = name::free(server, settings, path, self.wall)?;
+                (server.create(&name)?, name)
+            }
+        };
+        let header = if fresh { &self.header[..] } else { &[] };
+        match put(server, &mut file, header, &self.parts) {
+            Ok(bytes) => {
+                if fresh {
+                    server.tell(Told::Started {
+                        file: &name,
+                        start: self.wall,
+                    });
+                }
+                server.tell(Told::Part {
+                    bytes,
+                    wall: self.made.1,
+                });
+                self.file = Some((file, name));
+                self.written = self.made.0;
+                self.parts.clear();
+                (self.held, self.bytes, self.since) = (0, 0, None);
+                Ok(true)
+            }
+            Err(trouble) => {
+                drop(file);
+                if fresh {
+                    server.remove(&name);
+                } else {
+                    self.tell_done(server, &name);
+                }
+                Err(trouble)
+            }
+        }
+    }
+
+    /// The last part of the file, if there is something to write. `until` is the track whose next frame is in the next file, and when it is decoded.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub(super) fn close(
+        mut self,
+        server: &S,
+        settings: &Settings,
+        path: &str,
+        lanes: &mut [Lane],
+        until: Option<(usize, i64)>,
+    ) -> Result<bool, Trouble> {
+        let begun = self.begin(lanes);
+        let next = until.and_then(|(place, dts)| lanes.get(place).map(|lane| (lane.track.id, dts, lane.micros(dts))));
+        if let (Ok(()), Stage::Running(mut muxer)) = (begun, std::mem::replace(&mut self.stage, Stage::Over)) {
+            if let Some((track, dts, _)) = next {
+                muxer.until(track, dts);
+            }
+            self.parts.extend(muxer.finish());
+        }
+        let end = next.map_or(self.end, |(.., micros)| micros);
+        self.made = (end.max(self.newest.0), self.newest.1);
+        let written = self.write(server, settings, path)?;
+        if let Some((file, name)) = self.file.take() {
+            let finished = server.finish(file);
+            self.tell_done(server, &name);
+            finished?;
+        }
+        Ok(written)
+    }
+
+    fn tell_done(&self, server: &S, name: &str) {
+        let duration = u64::try_from(self.written.saturating_sub(self.start)).unwrap_or_default();
+        server.tell(Told::Done {
+            file: name,
+            start: self.wall,
+            duration,
+        });
+    }
+}
+
+/// Appends and commits; answers how much that was.
+fn put<S: Server>(server: &S, file: &mut S::File, header: &[u8], parts: &[Part<S::Payload>]) -> Result<u64, Trouble> {
+    let mut total = 0u64;
+    // Small pieces together: each one given away costs as much as copying some thousand bytes.
+    let mut collected = BytesMut::from(header);
+    for piece in parts.iter().flat_map(|part| &part.pieces) {
+        let here = match piece {
+            Piece::Inline(bytes) => Some(&bytes[..]),
+            Piece::Payload(payload) => server.here(payload),
+        };
+        match (here, piece) {
+            (Some(bytes), _) => collected.extend_from_slice(bytes),
+            (None, Piece::Payload(payload)) => {
+                total = total.saturating_add(spill(server, file, &mut collected)?);
+                server.append_payload(file, payload)?;
+                total = total.saturating_add(payload.size() as u64);
+            }
+            (None, Piece::Inline(_)) => {}
+        }
+        if collected.len() >= PIECE {
+            total = total.saturating_add(spill(server, file, &mut collected)?);
+        }
+    }
+    total = total.saturating_add(spill(server, file, &mut collected)?);
+    server.commit(file)?;
+    Ok(total)
+}
+
+fn spill<S: Server>(server: &S, file: &mut S::File, collected: &mut BytesMut) -> Result<u64, Trouble> {
+    if !collected.is_empty() {
+        server.append(file, collected)?;
+    }
+    let spilt = collected.len() as u64;
+    collected.clear();
+    Ok(spilt)
+}
