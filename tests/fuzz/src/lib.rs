@@ -14,6 +14,7 @@ mod flv;
 mod media;
 mod mp4;
 mod mutate;
+mod recorded;
 mod recording;
 mod rtmp;
 mod rtmp_session;
@@ -180,6 +181,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "mp4",
         run: mp4::file,
+    },
+    Target {
+        name: "mp4_recorded",
+        run: recorded::file,
     },
     Target {
         name: "recording_name",

@@ -30,8 +30,8 @@ const STEP: usize = 4 << 10;
 /// Size and kind of a box; with a size of 64 bits.
 const BOX: usize = 8;
 const BOX_HEADER: u64 = 16;
-/// Boxes in front of `moov`.
-const MAX_BEFORE: usize = 64;
+/// Boxes in front of `moov`, and between two parts.
+const MAX_BETWEEN: usize = 64;
 /// What may stand between `moov` and the parts and says nothing about them: an index, a segment's type, padding.
 const BETWEEN: [Kind; 9] = [
     *b"styp", *b"sidx", *b"ssix", *b"prft", *b"emsg", *b"free", *b"skip", *b"uuid", *b"mfra",
@@ -60,6 +60,7 @@ pub fn whole<E>(size: u64, mut read: impl FnMut(u64, usize) -> Result<Bytes, E>)
         Beginning::Header(header, len) => (header, len),
     };
     let mut parts = 0u64;
+    let mut between = 0;
     while let Some((first, bytes)) = file.next(len)? {
         if first.kind == *b"moof" {
             let Some(end) = file.part(&first, bytes, header.as_ref())? else {
@@ -67,8 +68,10 @@ pub fn whole<E>(size: u64, mut read: impl FnMut(u64, usize) -> Result<Bytes, E>)
             };
             len = end;
             parts = parts.saturating_add(1);
-        } else if BETWEEN.contains(&first.kind) {
+            between = 0;
+        } else if BETWEEN.contains(&first.kind) && between < MAX_BETWEEN {
             len = first.range.end;
+            between = between.saturating_add(1);
         } else {
             break;
         }
@@ -100,7 +103,7 @@ struct File<'a, R> {
 impl<E, R: FnMut(u64, usize) -> Result<Bytes, E>> File<'_, R> {
     fn beginning(&mut self) -> Result<Beginning, E> {
         let mut at = 0;
-        for _ in 0..MAX_BEFORE {
+        for _ in 0..MAX_BETWEEN {
             let bytes = (self.read)(at, STEP)?;
             let Some((kind, header, size)) = head(&bytes) else {
                 // Bytes that were never written read as zeros.
@@ -221,7 +224,12 @@ fn length(size: u64) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation
+    )]
 
     use std::convert::Infallible;
 
