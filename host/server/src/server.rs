@@ -13,6 +13,7 @@ use wasmtx_endpoints::{
     keeper::Keeper,
     rtmp, rtsp,
     source::Puller,
+    storage::Directories,
     wall_clock,
 };
 use wasmtx_hub::Hub;
@@ -81,7 +82,8 @@ impl Server {
         let flv_conns = flv::Registry::default();
         let late = Late::default();
         let workers = Workers::new(Options::default());
-        let mut services = wiring::services_with(&workers);
+        let directories = Arc::new(Directories::new(config.global.state_directory.clone()));
+        let mut services = wiring::services_with(&workers, directories);
         services.events = hub.events().clone();
         services.control = Arc::new(Streams {
             hub: hub.clone(),

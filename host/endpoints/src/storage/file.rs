@@ -1,8 +1,10 @@
-//! A file that is being written.
+//! Files that are open: one to be written, any number to be read.
 
 use std::{
+    fmt,
     fs::File,
-    io::{self, IoSlice, Write},
+    io,
+    os::{fd::OwnedFd, unix::fs::FileExt},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -10,89 +12,144 @@ use std::{
 };
 
 use bytes::Bytes;
-use rustix::io::Errno;
-use wasmtx_hub::PathName;
+use rustix::fs::{self, FileType};
 
-use super::{Error, tree::Tree};
+use super::{
+    Error, READ_BYTES, disk,
+    name::Name,
+    tree::{Rules, Tree},
+};
 
-/// Parts handed to one system call (`IOV_MAX`).
-const PARTS: usize = 1_024;
-
-/// A file open for appending. Dropped without [`Writer::finish`], it keeps what was appended.
+/// A file open for appending below a local directory. Dropped, it keeps what was appended.
 #[derive(Debug)]
-pub struct Writer {
+pub(super) struct Appender {
     tree: Arc<Tree>,
-    file: File,
+    rules: Rules,
+    file: OwnedFd,
     /// Shared with the tree, which asks for it when the name goes to another file.
     length: Arc<AtomicU64>,
+    durable: u64,
+    /// The disk could not even undo what it refused, or lost what it had taken: what the file holds past the durable
+    /// length is not known any more.
+    dead: bool,
+    /// Told the file's name when it is done.
+    closed: Option<Closed>,
 }
 
-#[allow(clippy::missing_errors_doc, reason = "`Error` says it for all of them")]
-impl Writer {
-    pub(super) fn create(tree: Arc<Tree>, name: PathName) -> Result<Writer, Error> {
+/// Who is told that a file is done.
+#[derive(Clone)]
+pub(super) struct Closed(pub(super) Arc<dyn Fn(Name) + Send + Sync>);
+
+impl fmt::Debug for Closed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Closed")
+    }
+}
+
+impl Appender {
+    pub(super) fn create(tree: Arc<Tree>, rules: Rules, name: Name, closed: Option<Closed>) -> Result<Appender, Error> {
         let length = Arc::default();
-        let file = tree.create(name, &length)?;
-        Ok(Writer {
+        let file = tree.create(&rules, name, &length)?;
+        Ok(Appender {
             tree,
-            file: file.into(),
+            rules,
+            file,
             length,
+            durable: 0,
+            dead: false,
+            closed,
         })
     }
 
-    /// Adds bytes at the end, one part after the other; answers the length then. Of what does not fit as a whole
-    /// nothing is added; what the disk refuses may be there in part.
-    pub fn append(&mut self, parts: &[Bytes]) -> Result<u64, Error> {
+    pub(super) fn append(&mut self, parts: &[Bytes]) -> Result<u64, Error> {
+        self.alive()?;
         let wanted = parts.iter().map(|part| part.len() as u64).sum::<u64>();
-        self.tree.reserve(wanted)?;
-        let mut written = 0;
-        let done = parts
-            .chunks(PARTS)
-            .try_for_each(|parts| self.write(parts, &mut written));
-        self.length.fetch_add(written, Relaxed);
-        self.tree.release(wanted.saturating_sub(written));
-        done.map_err(full)?;
-        Ok(self.length.load(Relaxed))
+        let length = self.length.load(Relaxed);
+        if wanted == 0 {
+            return Ok(length);
+        }
+        self.tree.has_space(&self.rules, wanted)?;
+        self.tree.reserve(&self.rules, wanted)?;
+        if let Err(failure) = disk::append(&self.file, length, parts) {
+            self.tree.release(wanted);
+            self.dead = !failure.clean;
+            return Err(failure.error.into());
+        }
+        Ok(self.length.fetch_add(wanted, Relaxed).saturating_add(wanted))
     }
 
-    fn write(&mut self, parts: &[Bytes], written: &mut u64) -> io::Result<()> {
-        let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
-        let mut left = &mut slices[..];
-        IoSlice::advance_slices(&mut left, 0);
-        while !left.is_empty() {
-            match self.file.write_vectored(left) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(length) => {
-                    *written += length as u64;
-                    IoSlice::advance_slices(&mut left, length);
-                }
+    pub(super) fn commit(&mut self) -> Result<u64, Error> {
+        self.alive()?;
+        let length = self.length.load(Relaxed);
+        if length == self.durable {
+            return Ok(length);
+        }
+        if let Err(error) = disk::sync_data(&self.file) {
+            // What a disk failed to write once it forgets: asked again, it would say that all is well.
+            self.dead = true;
+            if disk::cut(&self.file, self.durable).is_ok() {
+                self.length.store(self.durable, Relaxed);
+                self.tree.release(length.saturating_sub(self.durable));
+            }
+            return Err(error.into());
+        }
+        self.durable = length;
+        Ok(length)
+    }
+
+    fn alive(&self) -> Result<(), Error> {
+        match self.dead {
+            true => Err(Error::Io(io::Error::other(
+                "the disk refused to take back what it could not write",
+            ))),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Drop for Appender {
+    fn drop(&mut self) {
+        if let Some(name) = self.tree.close(&self.length)
+            && let Some(Closed(tell)) = &self.closed
+        {
+            tell(name);
+        }
+    }
+}
+
+/// A file open for reading. It stays readable when its name goes away.
+#[derive(Debug)]
+pub(super) struct Opened(File);
+
+impl Opened {
+    pub(super) fn new(file: OwnedFd) -> Result<Opened, Error> {
+        let stat = fs::fstat(&file)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            return Err(Error::NotFound);
+        }
+        Ok(Opened(file.into()))
+    }
+
+    pub(super) fn len(&self) -> Result<u64, Error> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    pub(super) fn read_at(&self, offset: u64, length: u32) -> Result<Bytes, Error> {
+        let there = self.len()?.saturating_sub(offset).min(length.min(READ_BYTES).into());
+        let mut bytes = vec![0; usize::try_from(there).unwrap_or(0)];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match self
+                .0
+                .read_at(&mut bytes[filled..], offset.saturating_add(filled as u64))
+            {
+                Ok(0) => break,
+                Ok(read) => filled += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
-    }
-
-    /// What was appended survives a power cut once this returns; answers the durable length.
-    pub fn commit(&mut self) -> Result<u64, Error> {
-        self.file.sync_data().map_err(full)?;
-        Ok(self.length.load(Relaxed))
-    }
-
-    /// Commits and closes.
-    pub fn finish(mut self) -> Result<u64, Error> {
-        self.commit()
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        self.tree.close(&self.length);
-    }
-}
-
-fn full(error: io::Error) -> Error {
-    match Errno::from_io_error(&error) {
-        Some(error) => error.into(),
-        None => error.into(),
+        bytes.truncate(filled);
+        Ok(bytes.into())
     }
 }

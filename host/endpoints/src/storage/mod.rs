@@ -1,36 +1,42 @@
-//! The directory that a plugin keeps files below.
+//! Where plugins and recordings keep files: below a local directory, or in an object store behind a local spool.
 //!
-//! Names are path names ([`PathName`]), and every step below the directory is taken by the kernel with the order not to
-//! leave it and not to follow symbolic links (`openat2`), so neither a name nor something that was planted leads out.
-//! How much is there is counted per directory, not per user of it: all versions of a plugin share one [`Directory`].
+//! Names are segments of printable characters, and every step below a directory is taken by the kernel with the order
+//! not to leave it and not to follow symbolic links (`openat2`), so neither a name nor something that was planted leads
+//! out. What [`Writer::commit`] answered stays after a power cut: a file's name is synced when it is made, its bytes with
+//! each commit, and nothing that was written is ever written again.
 //!
 //! Everything here waits for the disk; call it where waiting is allowed.
 
+mod disk;
 mod file;
+mod name;
+mod places;
+mod space;
 mod tree;
+mod walk;
+#[cfg(test)]
+mod watch;
 
 use std::{
-    collections::BTreeMap,
-    fs::DirBuilder,
     io,
-    os::unix::fs::DirBuilderExt,
-    path::Path,
-    sync::{Arc, Weak},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
-use parking_lot::Mutex;
-use rustix::io::Errno;
-use wasmtx_hub::PathName;
+use rustix::{fs::Stat, io::Errno};
 
-use tree::Tree;
+use file::{Appender, Opened};
+use name::Name;
+use tree::{Rules, Tree};
 
-pub use file::Writer;
+pub use places::{Directories, OpenError, Place};
+pub use space::{MinFree, Space};
 
 /// Most bytes of one read.
 pub const READ_BYTES: u32 = 1 << 20;
-/// Only the server's user looks into what it makes for plugins.
-const DIRECTORY_MODE: u32 = 0o700;
+/// A directory that changed so recently may change again without a new time: file systems count in ticks.
+const TICKS: Duration = Duration::from_millis(100);
 
 /// What may be below a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +60,40 @@ impl Default for Quota {
     }
 }
 
+/// How a directory is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Options {
+    /// What may be below it; without, nothing is counted.
+    pub quota: Option<Quota>,
+    /// What stays free beside it.
+    pub min_free: MinFree,
+    /// Other users of the machine see what is made here, as far as the umask lets them.
+    pub public: bool,
+}
+
+impl Default for Options {
+    /// A plugin's.
+    fn default() -> Options {
+        Options {
+            quota: Some(Quota::default()),
+            min_free: MinFree::Usual,
+            public: false,
+        }
+    }
+}
+
+impl Options {
+    /// Those of recordings: no bound but what stays free.
+    pub fn recordings() -> Options {
+        Options {
+            quota: None,
+            min_free: MinFree::Usual,
+            public: true,
+        }
+    }
+}
+
 /// Why a file could not be used. The cases are those of the contract's `storage-error`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -64,13 +104,13 @@ pub enum Error {
     /// As much is there as may be.
     #[error("the plugin's room is used up")]
     Quota,
-    /// The disk is full, or the user's share of it.
+    /// The disk is full, or the user's share of it, or what must stay free is reached.
     #[error("the disk is full")]
     Full,
     /// There is no such file.
     #[error("no such file")]
     NotFound,
-    /// The disk says no.
+    /// The disk or the object store says no.
     #[error("{0}")]
     Io(#[from] io::Error),
 }
@@ -98,74 +138,188 @@ pub struct Entry {
     pub modified: u64,
 }
 
-/// The directories that are open, so that everybody who means the same one shares its room.
-#[derive(Debug, Default)]
-pub struct Directories(Mutex<BTreeMap<(u64, u64), Weak<Tree>>>);
+/// What stands in one directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// Its name in that directory.
+    pub name: String,
+    /// What it is.
+    pub kind: Kind,
+}
 
-impl Directories {
-    /// Opens a directory, making it when it is missing. What is there already counts. Of several quotas for the same
-    /// directory the newest holds.
-    ///
-    /// # Errors
-    /// Why it cannot be had; also on systems without `openat2` (Linux before 5.6).
-    pub fn open(&self, path: &Path, quota: Quota) -> io::Result<Directory> {
-        DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
-        let root = tree::open_root(path)?;
-        let stat = rustix::fs::fstat(&root)?;
-        let mut open = self.0.lock();
-        open.retain(|_, tree| tree.strong_count() > 0);
-        let known = open.get(&(stat.st_dev, stat.st_ino)).and_then(Weak::upgrade);
-        if let Some(tree) = known {
-            tree.set_quota(quota);
-            return Ok(Directory(tree));
-        }
-        let tree = Arc::new(Tree::new(root, quota)?);
-        open.insert((stat.st_dev, stat.st_ino), Arc::downgrade(&tree));
-        Ok(Directory(tree))
+/// What an [`Item`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A file.
+    File {
+        /// Bytes.
+        size: u64,
+        /// Microseconds since 1970.
+        modified: u64,
+    },
+    /// A directory.
+    Directory,
+}
+
+/// Stays the same as long as no name in a directory changed. What it is made of is nobody's business, but it may be
+/// kept as a number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp(u128);
+
+impl Stamp {
+    /// None while the directory may change once more within the same tick of its file system.
+    fn of(stat: &Stat) -> Option<Stamp> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_nanos();
+        let seconds = u64::try_from(stat.st_mtime).ok()?;
+        let changed = u128::from(seconds) * 1_000_000_000 + u128::from(stat.st_mtime_nsec);
+        (now.abs_diff(changed) > TICKS.as_nanos())
+            .then(|| Stamp((changed << 32) | u128::from(stat.st_ino & 0xffff_ffff)))
     }
 }
 
-/// A directory with a quota. Cheap to clone; clones share the room.
+impl From<Stamp> for u128 {
+    fn from(stamp: Stamp) -> u128 {
+        stamp.0
+    }
+}
+
+impl From<u128> for Stamp {
+    fn from(stamp: u128) -> Stamp {
+        Stamp(stamp)
+    }
+}
+
+/// A place for files, and what one user of it may do there. Cheap to clone; what is counted is counted per place, not
+/// per user of it.
 #[derive(Clone, Debug)]
-pub struct Directory(Arc<Tree>);
+pub struct Directory {
+    tree: Arc<Tree>,
+    rules: Rules,
+}
 
 #[allow(clippy::missing_errors_doc, reason = "`Error` says it for all of them")]
 impl Directory {
     /// A new, empty file, in place of one of that name. It is there, and stays after a power cut, from now on; its
     /// bytes are once [`Writer::commit`] returns.
     pub fn create(&self, name: &str) -> Result<Writer, Error> {
-        Writer::create(self.0.clone(), checked(name)?)
+        let name = Name::new(name)?;
+        Ok(Writer(Appender::create(self.tree.clone(), self.rules, name, None)?))
     }
 
     /// A part of a file: at most [`READ_BYTES`], cut to what is there.
     pub fn read(&self, name: &str, offset: u64, length: u32) -> Result<Bytes, Error> {
-        self.0.read(&checked(name)?, offset, length.min(READ_BYTES))
+        self.open(name)?.read_at(offset, length)
+    }
+
+    /// Opens a file, to read more than one part of it.
+    pub fn open(&self, name: &str) -> Result<Reader, Error> {
+        Ok(Reader(self.tree.open(&Name::new(name)?)?))
+    }
+
+    /// A file by its exact name.
+    pub fn entry(&self, name: &str) -> Result<Entry, Error> {
+        self.tree.entry(&Name::new(name)?)
     }
 
     /// The files whose names begin with `prefix`, by name; no more than the quota's number of files.
     pub fn list(&self, prefix: &str) -> Result<Vec<Entry>, Error> {
-        self.0.list(prefix)
+        self.tree.list(&self.rules, prefix)
+    }
+
+    /// What stands in one directory, by name; the outermost is `""`.
+    pub fn level(&self, directory: &str) -> Result<Vec<Item>, Error> {
+        self.tree.level(&self.rules, inner(directory)?.as_ref())
+    }
+
+    /// A number that changes when names in a directory change: files made, removed, renamed, not written to. None when
+    /// that cannot be told, now or ever, so that only looking helps.
+    pub fn stamp(&self, directory: &str) -> Result<Option<Stamp>, Error> {
+        self.tree.stamp(inner(directory)?.as_ref())
+    }
+
+    /// Whether this process is writing a file of that name.
+    pub fn is_open(&self, name: &str) -> bool {
+        Name::new(name).is_ok_and(|name| self.tree.is_open(&name))
+    }
+
+    /// Cuts the end off a file that nobody writes, and waits until that is durable. A shorter file stays as it is.
+    pub fn truncate(&self, name: &str, length: u64) -> Result<(), Error> {
+        self.tree.truncate(&Name::new(name)?, length)
     }
 
     /// Gives a file another name, in place of a file that had it. A file that is being written keeps its writer.
     pub fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
-        self.0.rename(checked(from)?, checked(to)?)
+        self.tree.rename(&self.rules, &Name::new(from)?, &Name::new(to)?)
     }
 
     /// Removes a file, and the directories that are empty then. Whoever is writing it writes on, unseen, and its room
-    /// is free when they are done.
+    /// is free when they are done; whoever reads it reads on.
     pub fn remove(&self, name: &str) -> Result<(), Error> {
-        self.0.remove(&checked(name)?)
+        self.tree.remove(&Name::new(name)?)
     }
 
-    /// Bytes of all files.
-    pub fn used(&self) -> u64 {
-        self.0.used()
+    /// The room of the file system, if it has one that can run out.
+    pub fn free(&self) -> Option<Space> {
+        self.tree.space()
+    }
+
+    /// Bytes of all files, if somebody counts them for a quota.
+    pub fn used(&self) -> Option<u64> {
+        self.tree.used()
     }
 }
 
-fn checked(name: &str) -> Result<PathName, Error> {
-    PathName::new(name).map_err(|_| Error::NotGranted)
+/// The name of a directory; none is the outermost.
+fn inner(directory: &str) -> Result<Option<Name>, Error> {
+    match directory {
+        "" => Ok(None),
+        name => Name::new(name).map(Some),
+    }
+}
+
+/// A file open for appending. Dropped without [`Writer::finish`], it keeps what was appended.
+#[derive(Debug)]
+pub struct Writer(Appender);
+
+#[allow(clippy::missing_errors_doc, reason = "`Error` says it for all of them")]
+impl Writer {
+    /// Adds bytes at the end, one part after the other; answers the length then. Either all of it is added, or nothing;
+    /// if the disk cannot even go back to where it was, nothing more is written and everything answers [`Error::Io`].
+    pub fn append(&mut self, parts: &[Bytes]) -> Result<u64, Error> {
+        self.0.append(parts)
+    }
+
+    /// What was appended survives a power cut once this returns; answers the durable length. After an error the file
+    /// is as long as after the last commit that worked, if the disk lets us, and nothing more is written.
+    pub fn commit(&mut self) -> Result<u64, Error> {
+        self.0.commit()
+    }
+
+    /// Commits and closes.
+    pub fn finish(mut self) -> Result<u64, Error> {
+        self.commit()
+    }
+}
+
+/// A file open for reading. It stays readable when its name goes to another file, or to none.
+#[derive(Debug)]
+pub struct Reader(Opened);
+
+#[allow(
+    clippy::missing_errors_doc,
+    clippy::len_without_is_empty,
+    reason = "`Error` says it; a file may grow"
+)]
+impl Reader {
+    /// Bytes that are there now.
+    pub fn len(&self) -> Result<u64, Error> {
+        self.0.len()
+    }
+
+    /// A part of it: at most [`READ_BYTES`], cut to what is there.
+    pub fn read_at(&self, offset: u64, length: u32) -> Result<Bytes, Error> {
+        self.0.read_at(offset, length)
+    }
 }
 
 #[cfg(test)]

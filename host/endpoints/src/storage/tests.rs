@@ -1,3 +1,7 @@
+mod broken;
+mod local;
+mod power;
+
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
@@ -29,12 +33,27 @@ impl Place {
         self.folder.join("files").join(name)
     }
 
+    fn at(&self, folder: &str, options: Options) -> Directory {
+        let place = super::Place::Directory(self.folder.join(folder));
+        self.directories.open(&place, options).unwrap()
+    }
+
     fn open(&self, quota: Quota) -> Directory {
-        self.directories.open(&self.folder.join("files"), quota).unwrap()
+        self.at(
+            "files",
+            Options {
+                quota: Some(quota),
+                ..Options::default()
+            },
+        )
     }
 
     fn usual(&self) -> Directory {
         self.open(Quota::default())
+    }
+
+    fn recordings(&self) -> Directory {
+        self.at("files", Options::recordings())
     }
 }
 
@@ -103,7 +122,7 @@ fn a_file_that_is_dropped_keeps_what_was_appended() {
     let directory = place.usual();
     directory.create("x").unwrap().append(&["abc".into()]).unwrap();
     assert_eq!(directory.read("x", 0, 9).unwrap(), "abc");
-    assert_eq!(directory.used(), 3);
+    assert_eq!(directory.used(), Some(3));
 }
 
 #[test]
@@ -123,10 +142,6 @@ fn names_that_lead_out_are_not_granted() {
         "a/",
         "./x",
         "a\0b",
-        "a b",
-        "ü",
-        "-x",
-        "a/b/c/d/e/f/g/h/i",
         &"x".repeat(256),
     ] {
         not_granted(directory.create(name));
@@ -195,11 +210,11 @@ fn bytes_are_bounded_over_all_files() {
     over_quota(file.append(&["1".into()]));
     directory.remove("a").unwrap();
     assert_eq!(file.append(&["5".into()]).unwrap(), 5);
-    assert_eq!(directory.used(), 5);
+    assert_eq!(directory.used(), Some(5));
     // Replacing a file gives its bytes back.
     drop(file);
     assert_eq!(write(&directory, "b", b"1234567890"), 10);
-    assert_eq!(directory.used(), 10);
+    assert_eq!(directory.used(), Some(10));
 }
 
 #[test]
@@ -216,15 +231,18 @@ fn a_file_without_a_name_takes_room_until_its_writer_is_done() {
     let mut new = directory.create("a").unwrap();
     over_quota(new.append(&["12345".into()]));
     old.append(&["7".into()]).unwrap();
-    assert_eq!(directory.used(), 7);
+    assert_eq!(directory.used(), Some(7));
     drop(old);
-    assert_eq!(directory.used(), 0);
+    assert_eq!(directory.used(), Some(0));
     new.append(&["12345".into()]).unwrap();
     // A writer that was pushed out by another of the same name does not take its bytes along.
     let mut newest = directory.create("a").unwrap();
     newest.append(&["1".into()]).unwrap();
     drop(new);
-    assert_eq!((directory.used(), names(&directory, "")), (1, vec!["a".to_owned()]));
+    assert_eq!(
+        (directory.used(), names(&directory, "")),
+        (Some(1), vec!["a".to_owned()])
+    );
 }
 
 #[test]
@@ -260,13 +278,13 @@ fn what_is_there_counts_and_everybody_shares_it() {
         ..Quota::default()
     };
     let (one, other) = (place.open(quota), place.open(quota));
-    assert_eq!(one.used(), 8);
+    assert_eq!(one.used(), Some(8));
     write(&one, "new", b"12");
     over_quota(other.create("x").unwrap().append(&["1".into()]));
     // A new version of the plugin has more room.
     let larger = place.usual();
     write(&larger, "x", b"1234");
-    assert_eq!((one.used(), other.used()), (14, 14));
+    assert_eq!((one.used(), other.used()), (Some(14), Some(14)));
 }
 
 #[test]
@@ -276,7 +294,7 @@ fn a_list_is_in_order_and_begins_with_what_was_asked_for() {
     for name in ["b", "a/2", "a/1/x", "ab", "a.txt"] {
         write(&directory, name, b"x");
     }
-    fs::write(place.inside("not a name"), "").unwrap();
+    fs::write(place.inside("not\na name"), "").unwrap();
     assert_eq!(names(&directory, ""), ["a.txt", "a/1/x", "a/2", "ab", "b"]);
     assert_eq!(names(&directory, "a/"), ["a/1/x", "a/2"]);
     assert_eq!(names(&directory, "a/1"), ["a/1/x"]);
@@ -296,7 +314,7 @@ fn renaming_moves_replaces_and_tidies_up() {
     assert_eq!(directory.read("target", 0, 9).unwrap(), "old");
     assert_eq!(
         (directory.used(), names(&directory, "")),
-        (3, vec!["target".to_owned()])
+        (Some(3), vec!["target".to_owned()])
     );
     assert!(!place.inside("a").exists());
     directory.rename("target", "target").unwrap();
@@ -309,7 +327,7 @@ fn renaming_moves_replaces_and_tidies_up() {
     drop(file);
     assert_eq!(
         (directory.used(), directory.read("whole", 0, 9).unwrap()),
-        (5, "12".into())
+        (Some(5), "12".into())
     );
 }
 
@@ -323,7 +341,7 @@ fn removing_leaves_no_empty_directories() {
     assert!(!place.inside("a/b").exists() && place.inside("a/y").exists());
     directory.remove("a/y").unwrap();
     assert!(!place.inside("a").exists() && place.inside("").exists());
-    assert_eq!(directory.used(), 0);
+    assert_eq!(directory.used(), Some(0));
 }
 
 #[test]
@@ -332,7 +350,8 @@ fn a_directory_that_cannot_be_had_is_said_at_once() {
     let file = place.folder.join("file");
     fs::write(&file, "").unwrap();
     for path in [file.clone(), file.join("below")] {
-        assert!(place.directories.open(&path, Quota::default()).is_err());
+        let path = super::Place::Directory(path);
+        assert!(place.directories.open(&path, Options::default()).is_err());
     }
 }
 

@@ -1,75 +1,110 @@
-//! What is below a plugin's directory: names, and how much there is.
+//! What is below a local directory: names, and who writes to them.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
-    fs::File,
+    collections::BTreeMap,
     io,
-    os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::fs::FileExt,
-    },
-    path::Path,
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed},
     },
 };
 
-use bytes::Bytes;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use rustix::{
-    fs::{self, AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat},
+    fs::{self, AtFlags, FileType, Mode, OFlags, Stat},
     io::Errno,
 };
-use wasmtx_hub::PathName;
 
-use super::{DIRECTORY_MODE, Entry, Error, Quota};
+use super::{
+    Entry, Error, Item, Options, Quota, Stamp, disk,
+    file::Opened,
+    name::Name,
+    space::{Floor, Gauge, Space},
+    walk,
+};
 
-const FILE_MODE: u32 = 0o600;
-/// Directories that are looked through, however many somebody else has put there.
-const SCANNED: usize = 100_000;
+/// Directories that are looked through without a quota, however many files somebody has put there.
+const SCANNED: usize = 10_000_000;
+/// The same for a plugin's directory.
+const SCANNED_WITH_QUOTA: usize = 100_000;
+
+/// What one user of a tree may do. Users of the same tree share what is counted, not what is allowed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    quota: Option<Quota>,
+    floor: Floor,
+    directory_mode: Mode,
+    file_mode: Mode,
+}
+
+impl Rules {
+    pub(super) fn new(options: &Options) -> Rules {
+        let (directory, file) = if options.public { (0o777, 0o666) } else { (0o700, 0o600) };
+        Rules {
+            quota: options.quota,
+            floor: Floor::new(options.min_free),
+            directory_mode: Mode::from_raw_mode(directory),
+            file_mode: Mode::from_raw_mode(file),
+        }
+    }
+
+    fn scanned(&self) -> usize {
+        match self.quota {
+            Some(_) => SCANNED_WITH_QUOTA,
+            None => SCANNED,
+        }
+    }
+}
 
 /// The files below one directory.
 #[derive(Debug)]
 pub(super) struct Tree {
-    root: OwnedFd,
-    bytes: AtomicU64,
-    most_bytes: AtomicU64,
-    most_files: AtomicUsize,
-    most_open: AtomicUsize,
+    path: PathBuf,
+    root: RwLock<Arc<Root>>,
+    /// Another directory stands at the path since what was there was counted.
+    replaced: AtomicBool,
+    gauge: Gauge,
+    /// Bytes of all files once `Names::counted`, before that the change since the directory was opened.
+    bytes: AtomicI64,
     /// Held while names change, so that no directory goes away under a file that is about to be made, and the count
-    /// is that of the files. Writing does not take it.
+    /// is that of the files. Writing does not take it, and nobody waits for the disk to sync while holding it.
     names: Mutex<Names>,
 }
 
+#[derive(Debug)]
+struct Root {
+    directory: OwnedFd,
+    identity: Identity,
+}
+
+/// Device and inode.
+type Identity = (u64, u64);
+
 #[derive(Debug, Default)]
 struct Names {
-    files: usize,
+    /// Somebody has a quota: what is there was counted.
+    counted: bool,
+    files: i64,
     /// Files that are being written, by name.
-    open: BTreeMap<PathName, Arc<AtomicU64>>,
+    open: BTreeMap<Name, Arc<AtomicU64>>,
     /// Files that are being written and have no name any more.
     unseen: usize,
 }
 
-/// The operator's own path may well be a link.
-pub(super) fn open_root(path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(fs::open(path, flags, Mode::empty())?)
+impl Root {
+    /// The operator's own path may well be a link.
+    fn open(path: &Path) -> Result<Root, Errno> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = fs::open(path, flags, Mode::empty())?;
+        let identity = identity(&fs::fstat(&directory)?);
+        Ok(Root { directory, identity })
+    }
 }
 
-/// Opens what is below a directory: nothing on the way leads out of it or is a link.
-fn open_below(directory: impl AsFd, name: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let mode = if flags.contains(OFlags::CREATE) {
-        Mode::from_raw_mode(FILE_MODE)
-    } else {
-        Mode::empty()
-    };
-    fs::openat2(directory, name, flags | OFlags::CLOEXEC, mode, resolve)
-}
-
-fn open_directory(parent: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
-    open_below(parent, name, OFlags::RDONLY | OFlags::DIRECTORY)
+fn identity(stat: &Stat) -> Identity {
+    (stat.st_dev, stat.st_ino)
 }
 
 /// A file by its last segment: what it is, if it is one.
@@ -82,57 +117,94 @@ fn regular(parent: impl AsFd, leaf: &str) -> Result<Stat, Error> {
     }
 }
 
-fn size(stat: &Stat) -> u64 {
-    u64::try_from(stat.st_size).unwrap_or(0)
-}
+/// Directories whose names changed: synced once the lock is free, the outermost first.
+type Changed = Vec<Arc<OwnedFd>>;
 
-/// The directories of a name, and its last segment.
-fn split(name: &PathName) -> (Vec<&str>, &str) {
-    let mut segments: Vec<&str> = name.as_str().split('/').collect();
-    let leaf = segments.pop().unwrap_or_default();
-    (segments, leaf)
+fn sync(changed: &Changed) -> Result<(), Errno> {
+    changed.iter().try_for_each(|directory| disk::sync_names(directory))
 }
 
 impl Tree {
-    pub(super) fn new(root: OwnedFd, quota: Quota) -> io::Result<Tree> {
+    /// Opens a directory, which is made when it is missing.
+    pub(super) fn new(path: &Path, rules: &Rules) -> io::Result<Tree> {
+        disk::make_root(path, rules.directory_mode)?;
+        let root = Root::open(path)?;
         // Without the system call nothing else here would work; said once, at load.
-        open_directory(&root, ".")?;
-        let tree = Tree {
-            root,
-            bytes: AtomicU64::new(0),
-            most_bytes: AtomicU64::new(0),
-            most_files: AtomicUsize::new(0),
-            most_open: AtomicUsize::new(0),
+        disk::open_directory(&root.directory, ".")?;
+        Ok(Tree {
+            path: path.to_owned(),
+            root: RwLock::new(Arc::new(root)),
+            replaced: AtomicBool::new(false),
+            gauge: Gauge::default(),
+            bytes: AtomicI64::new(0),
             names: Mutex::default(),
-        };
-        tree.set_quota(quota);
-        let (mut files, mut bytes) = (0_usize, 0_u64);
-        let counted = tree.walk("", &mut |_, stat| {
-            files += 1;
-            bytes = bytes.saturating_add(size(stat));
+        })
+    }
+
+    /// Whether a path leads to this very directory.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        if self.path == path {
+            return true;
+        }
+        let there = fs::stat(path).map(|stat| identity(&stat));
+        self.root().is_ok_and(|root| there == Ok(root.identity))
+    }
+
+    /// The directory that stands at the path now: who deletes or moves it away, or mounts a disk there, means it.
+    fn root(&self) -> Result<Arc<Root>, Error> {
+        let there = identity(&fs::stat(&self.path)?);
+        let known = self.root.read().clone();
+        if known.identity == there {
+            return Ok(known);
+        }
+        let opened = Arc::new(Root::open(&self.path)?);
+        *self.root.write() = opened.clone();
+        self.replaced.store(true, Relaxed);
+        Ok(opened)
+    }
+
+    /// The same, made again when it is missing.
+    fn root_made(&self, rules: &Rules) -> Result<Arc<Root>, Error> {
+        match self.root() {
+            Err(Error::NotFound) => {
+                disk::make_root(&self.path, rules.directory_mode)?;
+                self.root()
+            }
+            root => root,
+        }
+    }
+
+    /// Counts what is there, if nobody did yet. What is written meanwhile may count twice, never not at all.
+    pub(super) fn count(&self) -> Result<(), Error> {
+        let mut names = self.names.lock();
+        if names.counted {
+            return Ok(());
+        }
+        let before = self.bytes.load(Relaxed);
+        let (mut files, mut bytes) = (0_i64, 0_i64);
+        let root = self.root()?;
+        walk::walk(&root.directory, "", SCANNED_WITH_QUOTA, &mut |_, stat| {
+            files = files.saturating_add(1);
+            bytes = bytes.saturating_add(stat.st_size);
             true
-        });
-        counted.map_err(io::Error::other)?;
-        tree.names.lock().files = files;
-        tree.bytes.store(bytes, Relaxed);
-        Ok(tree)
+        })?;
+        names.files = files;
+        names.counted = true;
+        self.bytes.fetch_add(bytes.saturating_sub(before), Relaxed);
+        Ok(())
     }
 
-    pub(super) fn set_quota(&self, quota: Quota) {
-        self.most_bytes.store(quota.bytes, Relaxed);
-        self.most_files.store(quota.files, Relaxed);
-        self.most_open.store(quota.open, Relaxed);
-    }
-
-    pub(super) fn used(&self) -> u64 {
-        self.bytes.load(Relaxed)
+    /// Bytes of all files, if somebody counts them.
+    pub(super) fn used(&self) -> Option<u64> {
+        let counted = self.names.lock().counted;
+        counted.then(|| u64::try_from(self.bytes.load(Relaxed)).unwrap_or(0))
     }
 
     /// Takes room for bytes that are about to be written.
-    pub(super) fn reserve(&self, bytes: u64) -> Result<(), Error> {
-        let most = self.most_bytes.load(Relaxed);
+    pub(super) fn reserve(&self, rules: &Rules, bytes: u64) -> Result<(), Error> {
+        let most = rules.quota.map_or(i64::MAX, |quota| signed(quota.bytes));
         let taken = self.bytes.fetch_update(Relaxed, Relaxed, |used| {
-            used.checked_add(bytes).filter(|used| *used <= most)
+            used.checked_add(signed(bytes)).filter(|used| *used <= most)
         });
         taken.map(drop).map_err(|_| Error::Quota)
     }
@@ -140,246 +212,280 @@ impl Tree {
     /// Gives room back.
     pub(super) fn release(&self, bytes: u64) {
         // Files that others shortened behind our back make the count too high, never too low.
-        let given = |used: u64| Some(used.saturating_sub(bytes));
-        let _ = self.bytes.fetch_update(Relaxed, Relaxed, given);
+        self.bytes.fetch_sub(signed(bytes), Relaxed);
     }
 
-    pub(super) fn create(&self, name: PathName, length: &Arc<AtomicU64>) -> Result<OwnedFd, Error> {
+    /// Whether the file system keeps what must stay free.
+    pub(super) fn has_space(&self, rules: &Rules, bytes: u64) -> Result<(), Error> {
+        let root = self.root.read().clone();
+        self.gauge.allows(&root.directory, rules.floor, bytes)
+    }
+
+    pub(super) fn space(&self) -> Option<Space> {
+        let root = self.root().ok()?;
+        self.gauge.space(&root.directory)
+    }
+
+    pub(super) fn create(&self, rules: &Rules, name: Name, length: &Arc<AtomicU64>) -> Result<OwnedFd, Error> {
+        let root = self.root_made(rules)?;
+        if rules.quota.is_some() && self.replaced.swap(false, Relaxed) {
+            self.names.lock().counted = false;
+            self.count()?;
+        }
+        self.gauge.allows(&root.directory, rules.floor, 0)?;
+        let (file, changed) = self.put(&root, rules, &name, length)?;
+        if let Err(error) = sync(&changed) {
+            self.close(length);
+            let _ = self.remove(&name);
+            return Err(error.into());
+        }
+        Ok(file)
+    }
+
+    fn put(
+        &self,
+        root: &Root,
+        rules: &Rules,
+        name: &Name,
+        length: &Arc<AtomicU64>,
+    ) -> Result<(OwnedFd, Changed), Error> {
         let mut names = self.names.lock();
-        if names.open.len() + names.unseen >= self.most_open.load(Relaxed) {
+        let (directories, leaf) = name.split();
+        if let Some(quota) = rules.quota
+            && names.open.len().saturating_add(names.unseen) >= quota.open
+        {
             return Err(Error::Quota);
         }
-        let (directories, leaf) = split(&name);
-        let parent = self.make_parent(&directories)?;
-        match regular(&parent, leaf) {
+        let (parent, mut changed) = make_parent(root, rules, &directories)?;
+        let mut held = None;
+        match regular(&*parent, leaf) {
             Ok(stat) => {
-                fs::unlinkat(&parent, leaf, AtFlags::empty())?;
-                self.forget(&mut names, &name, &stat);
+                held = hold(&parent, leaf);
+                disk::unlink(&parent, leaf)?;
+                self.forget(&mut names, name, &stat);
             }
-            Err(Error::NotFound) if names.files >= self.most_files.load(Relaxed) => {
-                self.tidy(&directories);
-                return Err(Error::Quota);
+            Err(Error::NotFound) => {
+                let most = rules.quota.map_or(i64::MAX, |quota| signed(quota.files as u64));
+                if names.files >= most {
+                    tidy(root, &directories);
+                    return Err(Error::Quota);
+                }
             }
-            Err(Error::NotFound) => {}
             Err(error) => return Err(error),
         }
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-        let file = open_below(&parent, leaf, flags).map_err(|error| match error {
+        let file = disk::create(&parent, leaf, rules.file_mode).map_err(|error| match error {
             // A directory, or what somebody else put there this moment.
             Errno::EXIST => Error::NotGranted,
             error => error.into(),
         })?;
-        if let Err(error) = fs::fsync(&parent) {
-            let _ = fs::unlinkat(&parent, leaf, AtFlags::empty());
-            return Err(error.into());
-        }
-        names.files += 1;
-        names.open.insert(name, length.clone());
-        Ok(file)
-    }
-
-    /// Opens the directory of a file, and makes the ones that are missing on the way.
-    fn make_parent(&self, directories: &[&str]) -> Result<OwnedFd, Error> {
-        let mut parent = self.root.try_clone()?;
-        for segment in directories {
-            let next = match open_directory(&parent, segment) {
-                Err(Errno::NOENT) => {
-                    fs::mkdirat(&parent, *segment, Mode::from_raw_mode(DIRECTORY_MODE))?;
-                    fs::fsync(&parent)?;
-                    open_directory(&parent, segment)
-                }
-                // A file stands where a directory would have to be.
-                Err(Errno::NOTDIR) => return Err(Error::NotGranted),
-                opened => opened,
-            };
-            parent = next?;
-        }
-        Ok(parent)
-    }
-
-    fn parent(&self, directories: &[&str]) -> Result<OwnedFd, Error> {
-        match directories {
-            [] => Ok(self.root.try_clone()?),
-            _ => Ok(open_directory(&self.root, &directories.join("/"))?),
-        }
-    }
-
-    /// Removes the directories of a name from the innermost on, as far as they are empty.
-    fn tidy(&self, directories: &[&str]) {
-        for depth in (1..=directories.len()).rev() {
-            let (Some(leaf), outer) = (directories.get(depth - 1), &directories[..depth - 1]) else {
-                return;
-            };
-            let removed = self
-                .parent(outer)
-                .map(|parent| fs::unlinkat(parent, *leaf, AtFlags::REMOVEDIR));
-            if !matches!(removed, Ok(Ok(()))) {
-                return;
-            }
-        }
+        names.files = names.files.saturating_add(1);
+        // Whose file somebody removed behind our back writes on, unseen.
+        names.unseen += usize::from(names.open.insert(name.clone(), length.clone()).is_some());
+        changed.push(parent);
+        drop(names);
+        drop(held);
+        Ok((file, changed))
     }
 
     /// The name has lost its file.
-    fn forget(&self, names: &mut Names, name: &PathName, stat: &Stat) {
+    fn forget(&self, names: &mut Names, name: &Name, stat: &Stat) {
         names.files = names.files.saturating_sub(1);
         match names.open.remove(name) {
             // Its room is used until the writer is done with it.
             Some(_) => names.unseen += 1,
-            None => self.release(size(stat)),
+            None => self.release(walk::size(stat)),
         }
     }
 
-    /// A writer is done.
-    pub(super) fn close(&self, length: &Arc<AtomicU64>) {
+    /// A writer is done: the name that its file has, if it still has one.
+    pub(super) fn close(&self, length: &Arc<AtomicU64>) -> Option<Name> {
         let mut names = self.names.lock();
-        let open = names.open.len();
-        names.open.retain(|_, other| !Arc::ptr_eq(other, length));
-        if names.open.len() == open {
-            names.unseen = names.unseen.saturating_sub(1);
-            self.release(length.load(Relaxed));
+        let name = names.open.iter().find(|(_, other)| Arc::ptr_eq(other, length));
+        let name = name.map(|(name, _)| name.clone());
+        match &name {
+            Some(name) => drop(names.open.remove(name)),
+            None => {
+                names.unseen = names.unseen.saturating_sub(1);
+                self.release(length.load(Relaxed));
+            }
         }
+        name
     }
 
-    pub(super) fn read(&self, name: &PathName, offset: u64, length: u32) -> Result<Bytes, Error> {
+    pub(super) fn is_open(&self, name: &Name) -> bool {
+        self.names.lock().open.contains_key(name)
+    }
+
+    pub(super) fn open(&self, name: &Name) -> Result<Opened, Error> {
         // Whoever planted a pipe would keep us waiting for its other end.
-        let file = open_below(&self.root, name.as_str(), OFlags::RDONLY | OFlags::NONBLOCK)?;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK;
+        Opened::new(disk::open_below(
+            &self.root()?.directory,
+            name.as_str(),
+            flags,
+            Mode::empty(),
+        )?)
+    }
+
+    /// Cuts a file that nobody writes, for good.
+    pub(super) fn truncate(&self, name: &Name, length: u64) -> Result<(), Error> {
+        let root = self.root()?;
+        let names = self.names.lock();
+        if names.open.contains_key(name) {
+            return Err(Error::Io(io::Error::other("the file is being written")));
+        }
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK;
+        let file = disk::open_below(&root.directory, name.as_str(), flags, Mode::empty())?;
         let stat = fs::fstat(&file)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(Error::NotFound);
         }
-        let there = size(&stat).saturating_sub(offset).min(length.into());
-        let mut bytes = vec![0; usize::try_from(there).unwrap_or(0)];
-        let file = File::from(file);
-        let mut filled = 0;
-        while filled < bytes.len() {
-            match file.read_at(&mut bytes[filled..], offset.saturating_add(filled as u64)) {
-                Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
+        let cut = walk::size(&stat).saturating_sub(length);
+        if cut > 0 {
+            disk::cut(&file, length)?;
+            self.release(cut);
         }
-        bytes.truncate(filled);
-        Ok(bytes.into())
+        drop(names);
+        disk::sync_data(&file)?;
+        Ok(())
     }
 
-    pub(super) fn rename(&self, from: PathName, to: PathName) -> Result<(), Error> {
+    pub(super) fn rename(&self, rules: &Rules, from: &Name, to: &Name) -> Result<(), Error> {
+        let root = self.root()?;
         let mut names = self.names.lock();
-        let (from_directories, from_leaf) = split(&from);
-        let (to_directories, to_leaf) = split(&to);
-        let source = self.parent(&from_directories)?;
+        let (from_directories, from_leaf) = from.split();
+        let (to_directories, to_leaf) = to.split();
+        let source = parent(&root, &from_directories)?;
         regular(&source, from_leaf)?;
         if from == to {
             return Ok(());
         }
-        let target = self.make_parent(&to_directories)?;
-        let replaced = match regular(&target, to_leaf) {
+        let (target, mut changed) = make_parent(&root, rules, &to_directories)?;
+        let replaced = match regular(&*target, to_leaf) {
             Ok(stat) => Some(stat),
             Err(Error::NotFound) => None,
             Err(error) => return Err(error),
         };
+        let held = replaced.and_then(|_| hold(&target, to_leaf));
         // Neither end of it is followed if it became a link meanwhile.
-        fs::renameat(&source, from_leaf, &target, to_leaf)?;
+        disk::rename(&source, from_leaf, &target, to_leaf)?;
         if let Some(stat) = replaced {
-            self.forget(&mut names, &to, &stat);
+            self.forget(&mut names, to, &stat);
         }
-        if let Some(length) = names.open.remove(&from) {
+        if let Some(length) = names.open.remove(from) {
             names.open.insert(to.clone(), length);
         }
-        self.tidy(&from_directories);
-        fs::fsync(&target)?;
-        Ok(())
+        tidy(&root, &from_directories);
+        changed.push(target);
+        drop(names);
+        drop(held);
+        Ok(sync(&changed)?)
     }
 
-    pub(super) fn remove(&self, name: &PathName) -> Result<(), Error> {
+    pub(super) fn remove(&self, name: &Name) -> Result<(), Error> {
+        let root = self.root()?;
         let mut names = self.names.lock();
-        let (directories, leaf) = split(name);
-        let parent = self.parent(&directories)?;
+        let (directories, leaf) = name.split();
+        let parent = parent(&root, &directories)?;
         let stat = regular(&parent, leaf)?;
-        fs::unlinkat(&parent, leaf, AtFlags::empty())?;
+        let held = hold(&parent, leaf);
+        disk::unlink(&parent, leaf)?;
         self.forget(&mut names, name, &stat);
-        drop(parent);
-        self.tidy(&directories);
+        tidy(&root, &directories);
+        drop(names);
+        drop(held);
         Ok(())
     }
 
-    pub(super) fn list(&self, prefix: &str) -> Result<Vec<Entry>, Error> {
-        let most = self.most_files.load(Relaxed);
+    /// One file.
+    pub(super) fn entry(&self, name: &Name) -> Result<Entry, Error> {
+        let root = self.root()?;
+        let (directories, leaf) = name.split();
+        let stat = regular(parent(&root, &directories)?, leaf)?;
+        Ok(walk::entry(name.as_str(), &stat))
+    }
+
+    pub(super) fn list(&self, rules: &Rules, prefix: &str) -> Result<Vec<Entry>, Error> {
+        let root = match self.root() {
+            Err(Error::NotFound) => return Ok(Vec::new()),
+            root => root?,
+        };
+        let most = rules.quota.map_or(usize::MAX, |quota| quota.files);
         let mut entries = Vec::new();
-        self.walk(prefix, &mut |name, stat| {
-            entries.push(Entry {
-                name: name.to_owned(),
-                size: size(stat),
-                modified: modified(stat),
-            });
+        walk::walk(&root.directory, prefix, rules.scanned(), &mut |name, stat| {
+            entries.push(walk::entry(name, stat));
             entries.len() < most
         })?;
         entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
     }
 
-    /// Shows every file whose name begins with `prefix`, until told to stop. Links, devices and names that could not
-    /// have been made here are passed over.
-    fn walk(&self, prefix: &str, found: &mut dyn FnMut(&str, &Stat) -> bool) -> Result<(), Error> {
-        let mut directories = VecDeque::from([String::new()]);
-        let mut scanned = 0_usize;
-        while let Some(path) = directories.pop_front() {
-            let directory = if path.is_empty() { "." } else { &path };
-            let directory = match open_directory(&self.root, directory) {
-                // Removed meanwhile, or replaced by a link.
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
-                opened => opened?,
-            };
-            for entry in Dir::read_from(&directory)? {
-                let entry = entry?;
-                scanned += 1;
-                if scanned > SCANNED {
-                    return Err(Error::Quota);
+    /// What stands in one directory.
+    pub(super) fn level(&self, rules: &Rules, directory: Option<&Name>) -> Result<Vec<Item>, Error> {
+        walk::level(&self.directory(directory)?, directory, rules.scanned())
+    }
+
+    pub(super) fn stamp(&self, directory: Option<&Name>) -> Result<Option<Stamp>, Error> {
+        let stat = fs::fstat(&self.directory(directory)?)?;
+        Ok(Stamp::of(&stat))
+    }
+
+    fn directory(&self, name: Option<&Name>) -> Result<OwnedFd, Error> {
+        let path = name.map_or(".", Name::as_str);
+        Ok(disk::open_directory(&self.root()?.directory, path)?)
+    }
+}
+
+fn signed(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+/// Keeps a file that is about to lose its name: the disk gives its blocks back, which may take seconds for a large one,
+/// when this is dropped, after the lock. There is no need of a place for trash: losing the name is one step, and whoever
+/// has the file open reads on.
+fn hold(parent: &OwnedFd, leaf: &str) -> Option<OwnedFd> {
+    disk::open_below(parent, leaf, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty()).ok()
+}
+
+/// Opens the directory of a file, and makes the ones that are missing on the way; answers where names changed, too.
+fn make_parent(root: &Root, rules: &Rules, directories: &[&str]) -> Result<(Arc<OwnedFd>, Changed), Error> {
+    let mut parent = Arc::new(root.directory.try_clone()?);
+    let mut changed = Vec::new();
+    for segment in directories {
+        let next = match disk::open_directory(&*parent, segment) {
+            Err(Errno::NOENT) => {
+                match disk::make_directory(&parent, segment, rules.directory_mode) {
+                    // Somebody else was faster.
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(error) => return Err(error.into()),
                 }
-                let Some(name) = below(&path, entry.file_name().to_str().ok()) else {
-                    continue;
-                };
-                let Some(stat) = look(directory.as_fd(), entry.file_name()) else {
-                    continue;
-                };
-                match FileType::from_raw_mode(stat.st_mode) {
-                    FileType::RegularFile if name.starts_with(prefix) && !found(&name, &stat) => return Ok(()),
-                    FileType::Directory if leads_to(&name, prefix) => directories.push_back(name),
-                    _ => {}
-                }
+                changed.push(parent.clone());
+                disk::open_directory(&*parent, segment)
             }
+            // A file stands where a directory would have to be.
+            Err(Errno::NOTDIR) => return Err(Error::NotGranted),
+            opened => opened,
+        };
+        parent = Arc::new(next?);
+    }
+    Ok((parent, changed))
+}
+
+fn parent(root: &Root, directories: &[&str]) -> Result<OwnedFd, Error> {
+    match directories {
+        [] => Ok(root.directory.try_clone()?),
+        _ => Ok(disk::open_directory(&root.directory, &directories.join("/"))?),
+    }
+}
+
+/// Removes the directories of a name from the innermost on, as far as they are empty.
+fn tidy(root: &Root, directories: &[&str]) {
+    let mut left = directories;
+    while let Some((leaf, outer)) = left.split_last() {
+        let removed = parent(root, outer).map(|parent| disk::remove_directory(&parent, leaf));
+        if !matches!(removed, Ok(Ok(()))) {
+            return;
         }
-        Ok(())
+        left = outer;
     }
-}
-
-fn look(directory: BorrowedFd<'_>, name: &std::ffi::CStr) -> Option<Stat> {
-    fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW).ok()
-}
-
-/// The full name of what stands in a directory, if it can have one.
-fn below(path: &str, leaf: Option<&str>) -> Option<String> {
-    let leaf = leaf?;
-    let name = if path.is_empty() {
-        leaf.to_owned()
-    } else {
-        format!("{path}/{leaf}")
-    };
-    PathName::new(&name).is_ok().then_some(name)
-}
-
-/// Whether names below a directory can begin with the prefix.
-fn leads_to(directory: &str, prefix: &str) -> bool {
-    match prefix.strip_prefix(directory) {
-        Some(rest) => rest.is_empty() || rest.starts_with('/'),
-        None => directory.starts_with(prefix),
-    }
-}
-
-/// Microseconds since 1970.
-fn modified(stat: &Stat) -> u64 {
-    let seconds = u64::try_from(stat.st_mtime).unwrap_or(0);
-    seconds
-        .saturating_mul(1_000_000)
-        .saturating_add(stat.st_mtime_nsec / 1_000)
 }

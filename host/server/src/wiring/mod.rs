@@ -2,6 +2,7 @@
 
 mod codecs;
 mod control;
+mod files;
 mod flv;
 mod limits;
 mod paths;

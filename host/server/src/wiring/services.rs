@@ -7,26 +7,25 @@ use futures_util::future::BoxFuture;
 use wasmtx_endpoints::{
     codec::{Options, Workers},
     outbound::{self, Allow},
-    storage::{self, Directories, Quota},
+    storage::Directories,
 };
 use wasmtx_media::WallClock;
-use wasmtx_sandbox::services::{
-    Append, Clock, Directory, Http, HttpBounds, HttpClient, HttpError, HttpResult, Place, Services, Storage,
-    StorageError, StorageGrant, Stored,
-};
+use wasmtx_sandbox::services::{Clock, Http, HttpBounds, HttpClient, HttpError, HttpResult, Services};
 
-use super::codecs::codecs;
+use super::{codecs::codecs, files::Files};
+use crate::config::Global;
 
 /// The services of a server that need nothing but the machine.
 pub(crate) fn services() -> Services {
-    services_with(&Workers::new(Options::default()))
+    let directories = Directories::new(Global::default().state_directory);
+    services_with(&Workers::new(Options::default()), Arc::new(directories))
 }
 
-/// The same, with workers that somebody else sees, too.
-pub(crate) fn services_with(workers: &Workers) -> Services {
+/// The same, with workers and directories that somebody else sees, too.
+pub(crate) fn services_with(workers: &Workers, directories: Arc<Directories>) -> Services {
     let mut services = Services::default();
     services.http = Arc::new(Outbound);
-    services.storage = Arc::new(Files(Directories::default()));
+    services.storage = Arc::new(Files(directories));
     services.clock = Arc::new(Zone);
     services.codecs = codecs(workers);
     services
@@ -76,82 +75,5 @@ impl HttpClient for Client {
                 }
             })
         })
-    }
-}
-
-/// The directories of plugins. All versions of a plugin share the room of theirs.
-struct Files(Directories);
-
-impl Storage for Files {
-    fn directory(&self, grant: &StorageGrant) -> Result<Arc<dyn Directory>, String> {
-        let Place::Directory(directory) = &grant.place else {
-            return Err(format!("{}: this server keeps files in directories only", grant.place));
-        };
-        let mut quota = Quota::default();
-        quota.bytes = grant.quota.unwrap_or(u64::MAX);
-        let opened = self.0.open(directory, quota);
-        let opened = opened.map_err(|error| format!("{}: {error}", grant.place))?;
-        Ok(Arc::new(Below(opened)))
-    }
-}
-
-struct Below(storage::Directory);
-
-impl Directory for Below {
-    fn create(&self, name: &str) -> Result<Box<dyn Append>, StorageError> {
-        let writer = self.0.create(name).map_err(refusal)?;
-        Ok(Box::new(Open(Some(writer))))
-    }
-
-    fn read(&self, name: &str, offset: u64, len: u32) -> Result<Bytes, StorageError> {
-        self.0.read(name, offset, len).map_err(refusal)
-    }
-
-    fn list(&self, prefix: &str) -> Result<Vec<Stored>, StorageError> {
-        let entries = self.0.list(prefix).map_err(refusal)?.into_iter();
-        let stored = entries.map(|entry| Stored {
-            name: entry.name,
-            size: entry.size,
-            modified: entry.modified,
-        });
-        Ok(stored.collect())
-    }
-
-    fn rename(&self, from: &str, to: &str) -> Result<(), StorageError> {
-        self.0.rename(from, to).map_err(refusal)
-    }
-
-    fn remove(&self, name: &str) -> Result<(), StorageError> {
-        self.0.remove(name).map_err(refusal)
-    }
-}
-
-/// A file until it is finished.
-struct Open(Option<storage::Writer>);
-
-impl Append for Open {
-    fn append(&mut self, parts: &[Bytes]) -> Result<u64, StorageError> {
-        self.0.as_mut().ok_or(StorageError::Io)?.append(parts).map_err(refusal)
-    }
-
-    fn commit(&mut self) -> Result<u64, StorageError> {
-        self.0.as_mut().ok_or(StorageError::Io)?.commit().map_err(refusal)
-    }
-
-    fn finish(&mut self) -> Result<u64, StorageError> {
-        self.0.take().ok_or(StorageError::Io)?.finish().map_err(refusal)
-    }
-}
-
-fn refusal(error: storage::Error) -> StorageError {
-    match error {
-        storage::Error::NotGranted => StorageError::NotGranted,
-        storage::Error::Quota => StorageError::Quota,
-        storage::Error::Full => StorageError::Full,
-        storage::Error::NotFound => StorageError::NotFound,
-        error => {
-            tracing::warn!("a plugin's file: {error}");
-            StorageError::Io
-        }
     }
 }
