@@ -11,9 +11,29 @@ pub(crate) fn made(line: &str) -> Vec<u8> {
     run("ffmpeg", &format!("-nostdin -loglevel error {line} -"), &[])
 }
 
+/// What `ffmpeg` makes out of samples without a header, of the form that `input` names, by the words of `line`.
+pub(crate) fn converted_samples(samples: &[u8], input: &str, line: &str) -> Vec<u8> {
+    run(
+        "ffmpeg",
+        &format!("-nostdin -loglevel warning {input} -i - {line} -"),
+        samples,
+    )
+}
+
 /// What `ffmpeg` makes out of `input` by the words of `line`. Anything that it complains about is a failure.
 pub(crate) fn converted(input: &[u8], line: &str) -> Vec<u8> {
     run("ffmpeg", &format!("-nostdin -loglevel warning -i - {line} -"), input)
+}
+
+/// A hash of every picture and every piece of sound in a file, one a line, as `ffmpeg` decodes it.
+pub(crate) fn decoded(file: &[u8]) -> Vec<String> {
+    let line = "-loglevel error -i - -map 0 -fps_mode passthrough -f framehash -hash md5 -";
+    let hashes = String::from_utf8(run("ffmpeg", line, file)).unwrap();
+    let lines = hashes.lines().filter(|line| !line.starts_with('#'));
+    // stream, dts, pts, duration, size, hash
+    let fields = |line: &str| line.split(',').map(|field| field.trim().to_owned()).collect::<Vec<_>>();
+    let essence = |fields: Vec<String>| format!("{} {}", fields[0], fields[5]);
+    lines.map(fields).map(essence).collect()
 }
 
 /// Runs `ffprobe` over a file; answers its lines, split at the commas.
