@@ -19,6 +19,11 @@ const EXTRA_LEN: usize = 256;
 
 /// The extra field of a track that the server makes: the id of the track that it is made of.
 const MADE_OF: &str = "madeOf";
+/// Those of codecs that have no record which could say it: `mu` or `a`, and bits of a sample.
+const LAW: &str = "law";
+const BIT_DEPTH: &str = "bitDepth";
+/// What the server says in these fields, a guest does not.
+const OWN_EXTRA: [&str; 3] = [MADE_OF, LAW, BIT_DEPTH];
 
 /// A query is shown with these keys' values only to plugins that were granted credentials.
 const SECRET_KEYS: [&str; 9] = ["pass", "pwd", "token", "jwt", "secret", "key", "sig", "auth", "cred"];
@@ -128,8 +133,15 @@ fn track(track: &Track) -> wit::Track {
         sample_rate,
         parameters: track.codec.parameters().to_vec(),
         extra: {
-            let made_of = track.derived.map(|source| (MADE_OF.to_owned(), source.0.to_string()));
-            track.extra.iter().cloned().chain(made_of).collect()
+            let made_of = track.derived.map(|source| (MADE_OF, source.0.to_string()));
+            let coding = match track.codec {
+                Codec::G711 { mu_law, .. } => Some((LAW, if mu_law { "mu" } else { "a" }.to_owned())),
+                Codec::Lpcm { bit_depth, .. } => Some((BIT_DEPTH, bit_depth.to_string())),
+                _ => None,
+            };
+            let own = made_of.into_iter().chain(coding);
+            let own = own.map(|(name, value)| (name.to_owned(), value));
+            track.extra.iter().cloned().chain(own).collect()
         },
     }
 }
@@ -172,7 +184,13 @@ pub(crate) fn tracks(input: &Tracks, answer: Option<Vec<wit::Track>>) -> Result<
         }
         output.push(Track {
             codec,
-            extra: said.extra.clone(),
+            extra: {
+                let others = said
+                    .extra
+                    .iter()
+                    .filter(|(name, _)| !OWN_EXTRA.contains(&name.as_str()));
+                others.cloned().collect()
+            },
             ..old.clone()
         });
     }
@@ -273,6 +291,28 @@ mod tests {
         assert!(changed(|track| track.extra = vec![("a\n".into(), String::new())]).is_err());
         let titled = changed(|track| track.extra = vec![("title".into(), "hall".into())]).unwrap();
         assert!(same_shape(&input, &titled) && titled != input);
+    }
+
+    #[test]
+    fn what_a_codec_has_no_record_for_is_said_and_taken_from_nobody() {
+        let track_of = |codec| Track { codec, ..opus(1) };
+        let pcm = |bit_depth| Codec::Lpcm {
+            bit_depth,
+            sample_rate: 48_000,
+            channels: 2,
+        };
+        let g711 = Codec::G711 {
+            mu_law: false,
+            sample_rate: 8_000,
+            channels: 1,
+        };
+        for (codec, name, value) in [(pcm(24), "bitDepth", "24"), (g711, "law", "a")] {
+            let input: Tracks = [track_of(codec)].into();
+            let mut said = track(&input[0]);
+            assert_eq!(said.extra, [(name.to_owned(), value.to_owned())]);
+            said.extra[0].1 = "8".to_owned();
+            assert!(Arc::ptr_eq(&tracks(&input, Some(vec![said])).unwrap(), &input));
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use wasmtx_media::Kind;
 use wasmtx_media::container::mp4::{self, Movie, Step};
+use wasmtx_media::container::mpegts;
 use wasmtx_plugin::sink::Sink as _;
 use wasmtx_plugin::testing::{
     Grant, Reader, advance_clock, configure, metrics, opus, publication, set_clock, set_storage_room, take_log,
@@ -530,6 +531,25 @@ fn a_track_that_the_server_makes_stands_for_the_one_that_is_left_out() {
         payloads(files().iter().map(|(_, movie)| movie), Kind::Video),
         sent(&frames, 7)
     );
+}
+
+#[test]
+fn a_transport_stream_is_cut_the_same_way() {
+    let mut reader = recorder(r#"{"format":"mpegts","segmentDuration":"3s"}"#, [video(), audio()]);
+    feed(&mut reader, &seconds(0..7));
+    let before: u64 = storage::list("").unwrap().iter().map(|entry| entry.size).sum();
+    assert!(before > 100_000, "parts are written as they come: {before}");
+    reader.close(CloseReason::Ended);
+    let names = names();
+    assert_eq!(names.len(), 3);
+    for name in names {
+        assert!(name.ends_with(".ts"), "{name}");
+        let file = storage::read(&name, 0, u32::MAX).unwrap();
+        assert!(file.len().is_multiple_of(mpegts::PACKET));
+        assert!(file.chunks(mpegts::PACKET).all(|packet| packet[0] == 0x47));
+    }
+    let durations: Vec<_> = take_recordings().into_iter().filter_map(|told| told.duration).collect();
+    assert_eq!(durations, [3_000_000, 3_000_000, 1_000_000]);
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod hostile;
 mod limits;
 mod load;
 mod manage;
+mod recorder;
 mod refused;
 mod resolver;
 mod sinks;

@@ -54,7 +54,7 @@ impl Lane {
         }
     }
 
-    /// Whether only its first frame tells what the header of a file says.
+    /// Whether only its first frame tells what the header of an MP4 file says.
     pub(super) fn needs_first(&self) -> bool {
         matches!(
             self.track.codec,

@@ -29,9 +29,6 @@ const UNDESCRIBED: i64 = 5 * SECOND;
 const BACKOFF: u64 = 1_000_000;
 /// What is tried then is at least so long.
 const RETRY: i64 = SECOND / 2;
-/// Frames that the server keeps for a part, and bytes: fewer than it grants, as the next batch comes on top.
-const MAX_HELD: usize = 224;
-const MAX_BYTES: usize = 24 << 20;
 
 /// A frame of the stream. Its fields are those of [`wasmtx_media::Frame`].
 #[derive(Clone, Debug)]
@@ -321,7 +318,7 @@ impl<S: Server> Recorder<S> {
         let micros = entry.micros;
         let size = entry.sample.payload.size();
         let Some(segment) = &self.segment else { return };
-        if segment.bytes > 0 && segment.bytes.saturating_add(size) > self.settings.part_bytes.min(MAX_BYTES) {
+        if segment.bytes() > 0 && segment.bytes().saturating_add(size) > self.settings.part_bytes {
             self.flush();
         }
         let at = self.at;
@@ -336,7 +333,7 @@ impl<S: Server> Recorder<S> {
         } else {
             self.settings.part
         };
-        if segment.waiting(micros) >= part || segment.held >= MAX_HELD {
+        if segment.lasts(micros) >= part || segment.is_full() {
             self.flush();
         }
     }
@@ -345,13 +342,13 @@ impl<S: Server> Recorder<S> {
     fn flush(&mut self) {
         let Some(segment) = &mut self.segment else { return };
         if self.suspended.is_some_and(|next| self.at < next) {
-            if segment.held >= MAX_HELD || segment.bytes >= MAX_BYTES {
+            if segment.is_full() {
                 // More than may be kept.
                 self.discard();
             }
             return;
         }
-        if let Err(error) = segment.gather(&mut self.lanes) {
+        if let Err(error) = segment.gather(&self.server, &self.settings, &mut self.lanes) {
             if !std::mem::replace(&mut self.refused, true) {
                 self.server
                     .tell(Told::Warning(&format!("no file can be made of this stream: {error}")));
@@ -359,7 +356,7 @@ impl<S: Server> Recorder<S> {
             return self.discard();
         }
         let begun = segment.is_begun();
-        let written = segment.write(&self.server, &self.settings, &self.path);
+        let written = segment.write(&self.server, &self.settings, &self.path, false);
         if written.is_err() && begun {
             // What it would go on with is missing.
             self.discard();

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use wasmtx_media::{
     Error, Track,
     container::mp4::{self, Body, Piece, Sample},
+    recording::Format,
 };
 
 use super::{
@@ -18,6 +19,12 @@ use super::{
 
 /// How far before its first frame a file may begin, for frames of other tracks that come after it and are older. Microseconds.
 const MAX_LEAD: i64 = 1_000_000;
+/// Frames of a part, and those that the server keeps for it; with one more batch they are what it grants.
+const MAX_FRAMES: usize = 16_384;
+const MAX_HELD: usize = 224;
+/// Their bytes, in the server and here.
+const MAX_THERE: usize = 24 << 20;
+const MAX_HERE: usize = 8 << 20;
 /// Bytes that are collected before they are given to the server.
 const PIECE: usize = 64 << 10;
 
@@ -59,11 +66,20 @@ pub(super) struct Segment<S: Server> {
     written: i64,
     /// Where the last part that was made ends.
     part: i64,
-    /// What waits: frames that the server keeps for us, and bytes of all.
-    pub(super) held: usize,
-    pub(super) bytes: usize,
+    waiting: Waiting,
     /// The monotonic clock when the oldest frame that waits came.
     pub(super) since: Option<u64>,
+}
+
+/// What waits to be written.
+#[derive(Clone, Copy, Debug, Default)]
+struct Waiting {
+    frames: usize,
+    /// Frames that the server keeps for us.
+    held: usize,
+    /// Bytes that it keeps, and bytes here.
+    there: usize,
+    here: usize,
 }
 
 enum Stage<P> {
@@ -88,8 +104,7 @@ impl<S: Server> Segment<S> {
             made: (start, wall),
             written: start,
             part: start,
-            held: 0,
-            bytes: 0,
+            waiting: Waiting::default(),
             since: None,
         }
     }
@@ -108,8 +123,24 @@ impl<S: Server> Segment<S> {
     }
 
     /// How long the part at hand is when a frame of this time follows.
-    pub(super) fn waiting(&self, micros: i64) -> i64 {
+    pub(super) fn lasts(&self, micros: i64) -> i64 {
         micros.saturating_sub(self.part)
+    }
+
+    /// Bytes that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.waiting.there.saturating_add(self.waiting.here)
+    }
+
+    /// Whether no more may wait.
+    pub(super) fn is_full(&self) -> bool {
+        let Waiting {
+            frames,
+            held,
+            there,
+            here,
+        } = self.waiting;
+        frames >= MAX_FRAMES || held >= MAX_HELD || there >= MAX_THERE || here >= MAX_HERE
     }
 
     /// Takes a frame.
@@ -118,18 +149,20 @@ impl<S: Server> Segment<S> {
     /// The part is as large as parts may be.
     pub(super) fn push(&mut self, server: &S, entry: Entry<S::Payload>, at: u64) -> Result<(), Error> {
         let (micros, wall, end) = (entry.micros, entry.wall, entry.micros.saturating_add(entry.step));
-        let (size, held) = (
-            entry.sample.payload.size(),
-            server.here(&entry.sample.payload).is_none(),
-        );
+        let size = entry.sample.payload.size();
+        let copied = matches!(self.stage, Stage::Running(Muxer::MpegTs(..)));
+        let here = copied || server.here(&entry.sample.payload).is_some();
         match &mut self.stage {
             Stage::Early(early) => early.push(entry),
-            Stage::Running(muxer) => muxer.push(entry.sample)?,
+            Stage::Running(muxer) => muxer.push(entry.sample, |payload| server.bytes(payload))?,
             Stage::Over => return Ok(()),
         }
         self.since.get_or_insert(at);
-        self.held += usize::from(held);
-        self.bytes = self.bytes.saturating_add(size);
+        let waiting = &mut self.waiting;
+        waiting.frames += 1;
+        waiting.held += usize::from(!here);
+        let bytes = if here { &mut waiting.here } else { &mut waiting.there };
+        *bytes = bytes.saturating_add(size);
         self.newest = (self.newest.0.max(micros), wall);
         self.end = self.end.max(end);
         Ok(())
@@ -139,8 +172,8 @@ impl<S: Server> Segment<S> {
     ///
     /// # Errors
     /// There is no file to be made of this.
-    pub(super) fn gather(&mut self, lanes: &mut [Lane]) -> Result<(), Error> {
-        self.begin(lanes)?;
+    pub(super) fn gather(&mut self, server: &S, settings: &Settings, lanes: &mut [Lane]) -> Result<(), Error> {
+        self.begin(server, settings.format, lanes)?;
         let Stage::Running(muxer) = &mut self.stage else {
             return Ok(());
         };
@@ -153,7 +186,7 @@ impl<S: Server> Segment<S> {
     }
 
     /// Decides which tracks the file has and when it begins, if that is still open.
-    fn begin(&mut self, lanes: &mut [Lane]) -> Result<(), Error> {
+    fn begin(&mut self, server: &S, format: Format, lanes: &mut [Lane]) -> Result<(), Error> {
         let Stage::Early(early) = &mut self.stage else {
             return Ok(());
         };
@@ -168,9 +201,10 @@ impl<S: Server> Segment<S> {
             return Ok(());
         };
         (self.start, self.wall) = (first.micros, if first.wall == 0 { self.wall } else { first.wall });
+        let needs_first = |lane: &Lane| format == Format::Fmp4 && lane.needs_first();
         for (place, lane) in lanes.iter_mut().enumerate() {
             let flows = || early.iter().any(|entry| entry.lane == place);
-            lane.included = lane.is_described() && (!lane.needs_first() || flows());
+            lane.included = lane.is_described() && (!needs_first(lane) || flows());
         }
         let tracks: Vec<Track> = lanes
             .iter()
@@ -184,7 +218,7 @@ impl<S: Server> Segment<S> {
             dts,
             wall: i64::try_from(self.wall.saturating_mul(1_000)).unwrap_or(i64::MAX),
         };
-        let mut muxer = Muxer::new(&tracks, segment)?;
+        let mut muxer = Muxer::new(format, &tracks, segment)?;
         for (place, lane) in lanes.iter().enumerate() {
             // To the tick, where a frame is at the beginning.
             let exact = early
@@ -196,19 +230,19 @@ impl<S: Server> Segment<S> {
         for entry in early {
             let zero = lanes.get(entry.lane).map_or(0, |lane| lane.ticks(self.start));
             let dts = entry.sample.dts.max(zero);
-            muxer.push(Sample { dts, ..entry.sample })?;
+            muxer.push(Sample { dts, ..entry.sample }, |payload| server.bytes(payload))?;
         }
         self.header = muxer.header()?;
         self.stage = Stage::Running(muxer);
         Ok(())
     }
 
-    /// Brings the parts that were made to the disk, if there are some.
+    /// Brings the parts that were made to the disk, if there are some; `last`: the file ends with them.
     ///
     /// # Errors
     /// The disk does not take them. What was on it before is whole; a file of which nothing is there is as if it had never been begun.
-    pub(super) fn write(&mut self, server: &S, settings: &Settings, path: &str) -> Result<bool, Trouble> {
-        if self.parts.is_empty() {
+    pub(super) fn write(&mut self, server: &S, settings: &Settings, path: &str, last: bool) -> Result<bool, Trouble> {
+        if self.parts.is_empty() && !(last && self.file.is_some()) {
             return Ok(false);
         }
         let fresh = self.file.is_none();
@@ -220,34 +254,49 @@ impl<S: Server> Segment<S> {
             }
         };
         let header = if fresh { &self.header[..] } else { &[] };
-        match put(server, &mut file, header, &self.parts) {
-            Ok(bytes) => {
-                if fresh {
-                    server.tell(Told::Started {
-                        file: &name,
-                        start: self.wall,
-                    });
-                }
-                server.tell(Told::Part {
-                    bytes,
-                    wall: self.made.1,
-                });
-                self.file = Some((file, name));
-                self.written = self.made.0;
-                self.parts.clear();
-                (self.held, self.bytes, self.since) = (0, 0, None);
-                Ok(true)
+        let mut written = put(server, &mut file, header, &self.parts);
+        if written.is_ok() && !last {
+            written = written.and_then(|bytes| server.commit(&mut file).map(|()| bytes));
+        }
+        let bytes = match written {
+            Ok(bytes) => bytes,
+            Err(trouble) if fresh => {
+                drop(file);
+                server.remove(&name);
+                return Err(trouble);
             }
             Err(trouble) => {
-                drop(file);
-                if fresh {
-                    server.remove(&name);
-                } else {
-                    self.tell_done(server, &name);
-                }
-                Err(trouble)
+                // It is over, with what was committed.
+                let _ = server.finish(file);
+                self.tell_done(server, &name);
+                return Err(trouble);
             }
+        };
+        if fresh {
+            server.tell(Told::Started {
+                file: &name,
+                start: self.wall,
+            });
         }
+        let written = if last {
+            server.finish(file)
+        } else {
+            self.file = Some((file, name.clone()));
+            Ok(())
+        };
+        if written.is_ok() {
+            self.written = self.made.0;
+            server.tell(Told::Part {
+                bytes,
+                wall: self.made.1,
+            });
+            self.parts.clear();
+            (self.waiting, self.since) = (Waiting::default(), None);
+        }
+        if last {
+            self.tell_done(server, &name);
+        }
+        written.map(|()| bytes > 0)
     }
 
     /// The last part of the file, if there is something to write. `until` is the track whose next frame is in the next file, and when it is decoded.
@@ -262,7 +311,7 @@ impl<S: Server> Segment<S> {
         lanes: &mut [Lane],
         until: Option<(usize, i64)>,
     ) -> Result<bool, Trouble> {
-        let begun = self.begin(lanes);
+        let begun = self.begin(server, settings.format, lanes);
         let next = until.and_then(|(place, dts)| lanes.get(place).map(|lane| (lane.track.id, dts, lane.micros(dts))));
         if let (Ok(()), Stage::Running(mut muxer)) = (begun, std::mem::replace(&mut self.stage, Stage::Over)) {
             if let Some((track, dts, _)) = next {
@@ -272,13 +321,7 @@ impl<S: Server> Segment<S> {
         }
         let end = next.map_or(self.end, |(.., micros)| micros);
         self.made = (end.max(self.newest.0), self.newest.1);
-        let written = self.write(server, settings, path)?;
-        if let Some((file, name)) = self.file.take() {
-            let finished = server.finish(file);
-            self.tell_done(server, &name);
-            finished?;
-        }
-        Ok(written)
+        self.write(server, settings, path, true)
     }
 
     fn tell_done(&self, server: &S, name: &str) {
@@ -291,7 +334,7 @@ impl<S: Server> Segment<S> {
     }
 }
 
-/// Appends and commits; answers how much that was.
+/// Appends; answers how much that was.
 fn put<S: Server>(server: &S, file: &mut S::File, header: &[u8], parts: &[Part<S::Payload>]) -> Result<u64, Trouble> {
     let mut total = 0u64;
     // Small pieces together: each one given away costs as much as copying some thousand bytes.
@@ -315,7 +358,6 @@ fn put<S: Server>(server: &S, file: &mut S::File, header: &[u8], parts: &[Part<S
         }
     }
     total = total.saturating_add(spill(server, file, &mut collected)?);
-    server.commit(file)?;
     Ok(total)
 }
 
