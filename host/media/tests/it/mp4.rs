@@ -5,7 +5,7 @@ use std::convert::Infallible;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use wasmtx_media::{
-    Codec, Frame, Kind, Track, TrackId, Tracks,
+    Codec, Flags, Frame, Kind, Track, TrackId, Tracks,
     codec::pcm,
     container::mp4::{self, Movie, Segment, Step, Writer},
 };
@@ -21,29 +21,29 @@ fn film(line: &str) -> Movie {
     mp4::read(&made(&format!("{line} {FRAGMENTED}")).into()).unwrap()
 }
 
-fn frames(movie: &Movie) -> impl Iterator<Item = &Frame> {
-    movie.steps.iter().filter_map(|step| match step {
+fn frames(steps: &[Step]) -> impl Iterator<Item = &Frame> {
+    steps.iter().filter_map(|step| match step {
         Step::Frame(frame) => Some(frame),
         Step::Tracks(_) => None,
     })
 }
 
 /// The same film as a recorder writes it: the header, and a part for every `count` frames.
-fn recorded(movie: &Movie, count: usize) -> (Vec<u8>, Vec<usize>) {
+fn recorded(tracks: &[Track], steps: &[Step], count: usize) -> (Vec<u8>, Vec<usize>) {
     let segment = Segment {
         stream: *b"0123456789abcdef",
         number: 0,
         dts: 0,
         wall: 1_795_392_000_000_000_000,
     };
-    let mut writer = Writer::segment(&movie.tracks, segment).unwrap();
-    for track in movie.tracks.iter() {
-        let mut of_track = frames(movie).filter(|frame| frame.track == track.id);
+    let mut writer = Writer::segment(tracks, segment).unwrap();
+    for track in tracks {
+        let mut of_track = frames(steps).filter(|frame| frame.track == track.id);
         writer.begin(track.id, 0, of_track.next().unwrap().dts.min(0));
     }
     let mut parts = BytesMut::new();
     let mut ends = Vec::new();
-    for (number, frame) in (1..).zip(frames(movie)) {
+    for (number, frame) in (1..).zip(frames(steps)) {
         writer.push(frame).unwrap();
         if number % count == 0 {
             writer
@@ -73,7 +73,7 @@ fn check(input: &str, codec: &str, name: &str) {
     let made = made(&format!("{line} {FRAGMENTED}"));
     let movie = mp4::read(&made.clone().into()).unwrap();
     assert_eq!(movie.tracks[0].codec.name(), name);
-    let (file, _) = recorded(&movie, 7);
+    let (file, _) = recorded(&movie.tracks, &movie.steps, 7);
     let (before, after) = (decoded(&made), decoded(&file));
     assert_eq!((before.len() > 10, after.len()), (true, before.len()), "{line}");
     // An encoder's run-in is left out of the first frame of Opus, which a recording of something that runs does not have.
@@ -84,7 +84,7 @@ fn check(input: &str, codec: &str, name: &str) {
     let again = mp4::read(&file.into()).unwrap();
     let essence = |movie: &Movie| {
         let essence = |frame: &Frame| (frame.pts, frame.flags, frame.payload.clone());
-        frames(movie).map(essence).collect::<Vec<_>>()
+        frames(&movie.steps).map(essence).collect::<Vec<_>>()
     };
     assert_eq!(again.tracks[0].codec, movie.tracks[0].codec);
     assert_eq!(essence(&again), essence(&movie), "{line}");
@@ -149,36 +149,53 @@ fn samples_without_compression_are_read_as_they_were() {
         converted_samples(&all, "-f mulaw -ar 8000 -guess_layout_max 0", "-f s16be")
     );
     let codec = pcm::linear(&tracks[0].codec).unwrap();
+    check_samples(codec, &linear, "s16be");
+    let deep = Codec::Lpcm {
+        bit_depth: 24,
+        sample_rate: 48_000,
+        channels: 2,
+    };
+    check_samples(deep, &made(&format!("{SOUND} -ac 2 -f s24be")), "s24be");
+}
+
+/// Samples of a linear codec, in packets as RTP has them, come out of a file as they were.
+#[track_caller]
+fn check_samples(codec: Codec, samples: &[u8], form: &str) {
+    let Codec::Lpcm {
+        bit_depth,
+        sample_rate,
+        channels,
+    } = codec
+    else {
+        panic!("{codec:?}")
+    };
     let track = Track {
+        id: TrackId(1),
+        kind: Kind::Audio,
         codec: codec.clone(),
-        ..tracks[0].clone()
+        clock_rate: sample_rate,
+        extra: Vec::new(),
+        derived: None,
     };
-    let packets = (0i64..).zip(linear.chunks(320));
-    let frame = |(number, packet): (i64, &[u8])| {
-        Step::Frame(Frame {
-            track: TrackId(1),
-            number: 0,
-            pts: number * 160,
-            dts: number * 160,
-            duration: 160,
-            wall: None,
-            flags: wasmtx_media::Flags::KEY,
-            payload: Bytes::copy_from_slice(packet).into(),
-        })
+    let packet = 160 * usize::from(bit_depth / 8) * usize::from(channels);
+    let packets = (0i64..).zip(samples.chunks_exact(packet));
+    let frame = |(number, packet): (i64, &[u8])| Frame {
+        track: TrackId(1),
+        number: 0,
+        pts: number * 160,
+        dts: number * 160,
+        duration: 160,
+        wall: None,
+        flags: Flags::KEY,
+        payload: Bytes::copy_from_slice(packet).into(),
     };
-    let steps: Vec<_> = packets.map(frame).collect();
-    let mut writer = Writer::new(&[track]).unwrap();
-    for step in &steps {
-        let Step::Frame(frame) = step else { unreachable!() };
-        writer.push(frame).unwrap();
-    }
-    let mut file = writer.header().unwrap().to_vec();
-    for chunk in writer.finish().unwrap().chunks() {
-        file.extend_from_slice(chunk);
-    }
+    let steps: Vec<_> = packets.map(frame).map(Step::Frame).collect();
+    let (file, _) = recorded(&[track], &steps, 50);
+    let whole = steps.len() * packet;
+    let heard = converted_samples(&file, "-f mp4 -guess_layout_max 0", &format!("-f {form}"));
+    assert_eq!(heard, samples[..whole]);
     let again = mp4::read(&file.into()).unwrap();
-    assert_eq!(again.tracks[0].codec, codec);
-    assert_eq!(again.steps, steps);
+    assert_eq!((&again.tracks[0].codec, &again.steps), (&codec, &steps));
 }
 
 #[test]
@@ -186,7 +203,7 @@ fn a_recording_that_was_cut_off_is_played_as_far_as_its_parts_go() {
     let movie = film(&format!(
         "{PICTURES} {SOUND} -c:v libx264 -preset ultrafast -g 10 -c:a aac"
     ));
-    let (file, ends) = recorded(&movie, 12);
+    let (file, ends) = recorded(&movie.tracks, &movie.steps, 12);
     let [.., before, last_but_one, all] = ends[..] else {
         panic!("{ends:?}")
     };
@@ -210,7 +227,7 @@ fn a_recording_that_was_cut_off_is_played_as_far_as_its_parts_go() {
     for len in [before, last_but_one] {
         let kept = packets(len);
         let movie = mp4::read(&file[..len].to_vec().into()).unwrap();
-        assert_eq!((movie.missing, frames(&movie).count()), (0, kept.len()));
+        assert_eq!((movie.missing, frames(&movie.steps).count()), (0, kept.len()));
         assert!(kept.iter().all(|packet| everything.binary_search(packet).is_ok()));
         assert!(decoded(&file[..len]).len() > 30);
     }
