@@ -18,6 +18,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 use tracing::{debug, info, warn};
+use wasmtx_hub::PathName;
 
 pub use connect::{OnConnect, Visit};
 pub use line::InvalidLine;
@@ -64,6 +65,17 @@ pub struct Pair {
 pub struct Variables(Vec<(String, String)>);
 
 impl Variables {
+    /// What every command of a path is told: its name, the port of RTSP, and what the groups of its entry's pattern matched.
+    pub fn of_path(path: &PathName, groups: &[String], rtsp_port: u16) -> Variables {
+        let variables = Variables::default()
+            .with("MTX_PATH", path.as_str())
+            .with("RTSP_PATH", path.as_str())
+            .with("RTSP_PORT", rtsp_port.to_string());
+        groups.iter().zip(1..).fold(variables, |variables, (group, number)| {
+            variables.with(format!("G{number}"), group)
+        })
+    }
+
     /// With one more. A later value takes the place of an earlier one.
     #[must_use]
     pub fn with(mut self, name: impl Into<String>, value: impl Into<String>) -> Variables {

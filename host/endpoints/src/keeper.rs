@@ -404,15 +404,7 @@ impl Task {
 
 /// What commands are told about a path.
 fn variables(path: &Path, rtsp_port: u16) -> Variables {
-    let variables = Variables::default()
-        .with("MTX_PATH", path.name.as_str())
-        .with("RTSP_PATH", path.name.as_str())
-        .with("RTSP_PORT", rtsp_port.to_string());
-    let groups = path.groups();
-    let numbered = groups.iter().zip(1..);
-    numbered.fold(variables, |variables, (group, number)| {
-        variables.with(format!("G{number}"), group)
-    })
+    Variables::of_path(&path.name, &path.groups(), rtsp_port)
 }
 
 async fn close(running: Option<Running>) {

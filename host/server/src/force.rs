@@ -14,7 +14,7 @@ use wasmtx_sandbox::{AuthChain, Chains, Registry};
 use crate::{
     access::{Answer, PluginAuth},
     config::Config,
-    wiring::{self, PathChains, PathDestinations, PathPlans},
+    wiring::{self, PathChains, PathDestinations, PathPlans, Recorder, Recorders},
 };
 
 /// A configuration with everything that was made of it, checked as a whole.
@@ -26,6 +26,7 @@ pub(crate) struct Force {
     chains: PathChains,
     plans: PathPlans,
     destinations: PathDestinations,
+    recorders: Recorders,
 }
 
 impl Force {
@@ -38,6 +39,8 @@ impl Force {
         let known = |name: &str| previous?.chain_like(&config, name);
         let chains =
             wiring::chains(&config, plugins, known).map_err(|problems| anyhow::anyhow!(problems.join("\n")))?;
+        let recorders = wiring::recorders(&config, plugins, previous.and_then(|old| old.recorders_like(&config)))
+            .map_err(|problems| anyhow::anyhow!(problems.join("\n")))?;
         let rules = wiring::rules(&config, &chains)?;
         let plans = wiring::plans(&config)?;
         let destinations = wiring::destinations(&config)?;
@@ -49,6 +52,7 @@ impl Force {
             chains,
             plans,
             destinations,
+            recorders,
         })
     }
 
@@ -56,6 +60,17 @@ impl Force {
     pub(crate) fn start_observers(&self) {
         let observers = self.chains.values().filter_map(|chains| chains.events.as_ref());
         observers.for_each(|observers| observers.start());
+    }
+
+    /// The recorders, if `config` means the same plugin by their name.
+    fn recorders_like(&self, config: &Config) -> Option<&Recorders> {
+        let own = |config: &Config| config.global.plugins.contains_key(wiring::RECORDER);
+        (own(&self.config) == own(config)).then_some(&self.recorders)
+    }
+
+    /// All recorders that were made or should have been.
+    pub(crate) fn recorders(&self) -> impl Iterator<Item = (&String, &Arc<Recorder>)> {
+        self.recorders.iter()
     }
 
     /// The chains of an entry, if `config` says the same about them.
@@ -118,6 +133,11 @@ impl InForce {
             .get(&*path.rule())
             .cloned()
             .unwrap_or_default()
+    }
+
+    /// How a path is recorded, when it is.
+    pub(crate) fn recorder(&self, path: &Path) -> Option<Arc<Recorder>> {
+        self.0.load().recorders.get(&*path.rule()).cloned()
     }
 
     /// Whether a path's list has that plugin.

@@ -12,6 +12,7 @@ mod force;
 pub mod log;
 pub mod metrics;
 pub mod plugin_cli;
+mod recording;
 pub mod redact;
 mod reload;
 pub mod run;

@@ -1,7 +1,7 @@
 //! A running server: every room wired together, from the first listener to the last goodbye.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -27,6 +27,7 @@ use crate::{
     events::Listening,
     force::{Force, InForce},
     log::Logs,
+    recording::{Recording, Told},
     sources,
     window::{Open, Window},
     wiring::{self, Flv, Late, Streams},
@@ -43,6 +44,7 @@ pub struct Server {
     listening: Listening,
     keeper: Keeper,
     sinks: sandbox::Attendance,
+    recording: Recording,
     forwarder: forward::Forwarder,
     rtsp: Option<rtsp::Server>,
     sessions: rtsp::Registry,
@@ -93,6 +95,20 @@ impl Server {
             in_force: late.clone(),
         });
         services.compiling = compiling;
+        let limits = &config.global.limits;
+        let commands = hooks::Limits {
+            commands: limits.commands.try_into()?,
+            ..hooks::Limits::default()
+        };
+        let runner = Runner::new(commands);
+        let rtsp_port = Arc::new(OnceLock::new());
+        let recorded = Arc::new(Told {
+            in_force: late.clone(),
+            runner: runner.clone(),
+            rtsp_port: rtsp_port.clone(),
+            counts: Arc::default(),
+        });
+        services.recordings = recorded;
         let (plugins, force) = load(sources::fetch(config).await?, services).await?;
         let config = force.config.clone();
         let watch = plugins
@@ -113,11 +129,6 @@ impl Server {
         let gate = Arc::new(Gate::new(&config, Arc::new(in_force.clone())));
         let window = Window::bind(&config.global)?;
         let limits = &config.global.limits;
-        let commands = hooks::Limits {
-            commands: limits.commands.try_into()?,
-            ..hooks::Limits::default()
-        };
-        let runner = Runner::new(commands);
         let on_connect = OnConnect::new(runner.clone(), on_connect);
         let (rtsp, mut listeners) = start_rtsp(&config, &hub, &gate, &sessions, &on_connect)?;
         let (rtmp, rtmp_listeners) = start_rtmp(&config, &hub, &gate, &rtmp_conns, &on_connect)?;
@@ -126,15 +137,14 @@ impl Server {
         let flv = Flv::start(&config.global, &hub, &gate, &flv_conns, &gallery)?;
         listeners.extend(flv.as_ref().map(Flv::listener));
         listeners.extend(window.listeners());
-        let rtsp_port = rtsp
-            .as_ref()
-            .and_then(|rtsp| rtsp.address)
-            .map_or(0, |address| address.port());
+        let bound = rtsp.as_ref().and_then(|rtsp| rtsp.address);
+        let rtsp_port = *rtsp_port.get_or_init(|| bound.map_or(0, |address| address.port()));
 
         let puller = Puller::new(hub.clone(), limits.starting_sources.try_into()?);
         let keeper = Keeper::spawn(births, in_force.clone(), runner, puller, rtsp_port);
         let listed = in_force.clone();
         let sinks = sandbox::Attendance::spawn(hub.births(), move |path| listed.chains(&path.name)?.sinks);
+        let recording = Recording::spawn(&hub, in_force.clone(), plugins.clone());
         let sent_on = in_force.clone();
         let forwarder = forward::Forwarder::new(hub.births(), move |path| sent_on.destinations(path), forwards.clone());
         // Paths come to life last: their sources and commands find the listeners there.
@@ -170,6 +180,7 @@ impl Server {
             listening,
             keeper,
             sinks,
+            recording,
             forwarder,
             rtsp,
             sessions,
@@ -217,6 +228,7 @@ impl Server {
         self.hub.configure(Instant::now(), rules);
         self.keeper.reload();
         self.sinks.reload();
+        self.recording.reload();
         self.forwarder.reload();
         self.sessions.rules_changed();
         self.rtmp_conns.rules_changed();
@@ -293,6 +305,7 @@ impl Server {
             tokio::join!(
                 streams,
                 self.sinks.close(GOODBYE),
+                self.recording.close(GOODBYE),
                 self.forwarder.close(GOODBYE),
                 self.window.close()
             )

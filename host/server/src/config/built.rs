@@ -82,11 +82,6 @@ const GLOBAL: &[Feature] = &[
 
 const PATH: &[Feature] = &[
     Feature {
-        switch: Some("record"),
-        keys: &["record*"],
-        protocol: None,
-    },
-    Feature {
         switch: Some("alwaysAvailable"),
         keys: &["alwaysAvailable*"],
         protocol: None,
@@ -105,7 +100,9 @@ const PATH: &[Feature] = &[
         "rpiCamera*",
         "runOnRead*",
         "runOnUnread",
-        "runOnRecordSegment*",
+        "recordPreRoll",
+        "recordDeleteAfter",
+        "recordMaxSize",
     ]),
 ];
 

@@ -48,6 +48,7 @@ pub use path::{
 pub use paths::{Matcher, PathEntry, Paths};
 pub use secret::{Credential, Fingerprint, Password, REDACTED, Secret};
 pub use units::Size;
+pub(crate) use units::format_duration;
 pub use user::{ANYBODY, Action, Pattern, Permission, User};
 pub use value::Address;
 
