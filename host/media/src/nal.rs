@@ -222,29 +222,48 @@ pub fn from_nals<'a>(nals: impl IntoIterator<Item = &'a [u8]>) -> Result<Bytes, 
 
 /// The NAL units of an Annex B byte stream (start codes `00 00 01` or `00 00 00 01`), empty ones left out.
 pub fn split_annex_b(stream: &[u8]) -> Vec<&[u8]> {
-    let mut nals = Vec::new();
-    let mut start = None;
-    let mut zeros = 0usize;
-    for (at, &byte) in stream.iter().enumerate() {
-        if byte == 1 && zeros >= 2 {
-            let end = at.saturating_sub(zeros);
-            if let Some(nal) = start.and_then(|start| stream.get(start..end)) {
-                nals.push(nal);
+    iter_annex_b(stream).collect()
+}
+
+/// [`split_annex_b`], one after the other: however many a stream claims to have, they take no memory.
+pub fn iter_annex_b(stream: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
+    let mut rest = behind_start_code(stream);
+    std::iter::from_fn(move || {
+        loop {
+            let stream = rest?;
+            let (nal, next) = match start_code(stream) {
+                Some(at) => {
+                    let (nal, next) = stream.split_at_checked(at)?;
+                    (nal, behind_start_code(next))
+                }
+                None => (stream, None),
+            };
+            rest = next;
+            // trailing_zero_8bits belong to the byte stream, not to the NAL unit (ITU-T H.264 section B.1).
+            let end = nal.iter().rposition(|byte| *byte != 0);
+            if let Some(nal) = end.and_then(|last| nal.get(..=last)) {
+                return Some(nal);
             }
-            start = Some(at.saturating_add(1));
         }
-        zeros = if byte == 0 { zeros.saturating_add(1) } else { 0 };
+    })
+}
+
+fn behind_start_code(stream: &[u8]) -> Option<&[u8]> {
+    stream.get(start_code(stream)?.saturating_add(3)..)
+}
+
+/// Where the next `00 00 01` stands.
+fn start_code(stream: &[u8]) -> Option<usize> {
+    // The last byte of the three is looked at: most bytes are larger than 1 and rule out three places at once.
+    let mut at = 2usize;
+    loop {
+        at = match stream.get(at.saturating_sub(2)..)? {
+            [_, _, 0, ..] => at.saturating_add(1),
+            [0, 0, 1, ..] => return at.checked_sub(2),
+            [_, _, _, ..] => at.saturating_add(3),
+            _ => return None,
+        };
     }
-    if let Some(nal) = start.and_then(|start| stream.get(start..)) {
-        // trailing_zero_8bits belong to the byte stream, not to the NAL unit (ITU-T H.264 section B.1).
-        let end = nal
-            .iter()
-            .rposition(|&byte| byte != 0)
-            .map_or(0, |last| last.saturating_add(1));
-        nals.push(nal.get(..end).unwrap_or_default());
-    }
-    nals.retain(|nal| !nal.is_empty());
-    nals
 }
 
 /// A canonical payload as an Annex B byte stream with 4-byte start codes.

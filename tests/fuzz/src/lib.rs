@@ -13,6 +13,7 @@ mod codec;
 mod flv;
 mod media;
 mod mp4;
+mod mpegts;
 mod mutate;
 mod recorded;
 mod recording;
@@ -189,6 +190,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "recording_name",
         run: recording::name,
+    },
+    Target {
+        name: "mpegts",
+        run: mpegts::stream,
     },
     Target {
         name: "websocket",

@@ -1,7 +1,7 @@
 //! Bitstreams: parameter sets, configuration records, byte streams.
 
 use bytes::{Bytes, BytesMut};
-use wasmtx_media::codec::{aac, ac3, av1, dts, flac, h264, h265, jpeg, mp3, opus, vp8, vp9};
+use wasmtx_media::codec::{aac, ac3, adts, av1, dts, flac, h264, h265, jpeg, mp3, opus, vp8, vp9};
 use wasmtx_media::read::Cursor;
 use wasmtx_media::{Codec, Kind, Track, TrackId, nal};
 
@@ -88,6 +88,12 @@ pub(crate) fn aac(data: &[u8]) {
                 (config.sample_rate, config.channels)
             );
         }
+    }
+    if let Ok(header) = adts::Header::parse(data)
+        && let Ok(config) = header.config()
+    {
+        let written = adts::header(&config, header.length - header.size);
+        assert!(written.is_ok_and(|written| adts::Header::parse(&written).unwrap().config() == Ok(config)));
     }
     if let Ok(config) = aac::Config::parse_stream_mux(data) {
         assert_eq!(aac::Config::parse(config.bytes()), Ok(config));

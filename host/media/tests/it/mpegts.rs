@@ -1,4 +1,5 @@
-//! Transport streams: FFmpeg reads ours and sees the same pictures at the same times.
+//! Transport streams: FFmpeg reads ours and sees the same pictures at the same times; what FFmpeg writes holds for us the
+//! frames that it put in.
 
 use bytes::{Bytes, BytesMut};
 use wasmtx_media::{
@@ -6,11 +7,11 @@ use wasmtx_media::{
     codec::{ac3, adts, mp3},
     container::{
         mp4::{self, Step},
-        mpegts::{self, Muxer},
+        mpegts::{self, Demuxer, Muxer},
     },
 };
 
-use crate::tool::{converted, ffprobe, made};
+use crate::tool::{converted, ffprobe, made, remuxed};
 
 const PICTURES: &str = "-f lavfi -i testsrc2=size=176x144:rate=25:duration=2";
 const SOUND: &str = "-f lavfi -i sine=440:duration=2";
@@ -105,7 +106,7 @@ fn pictures(file: &[u8], stream: &str) -> Vec<u8> {
 }
 
 fn check_pictures(encoder: &str) {
-    let line = format!("{PICTURES} {SOUND} {encoder} -c:a aac -ar 48000 -movflags frag_keyframe+empty_moov -f mp4");
+    let line = format!("{PICTURES} {SOUND} {encoder} -c:a aac -ar 48000 -movflags frag_keyframe+delay_moov -f mp4");
     let file = made(&line);
     let (tracks, frames) = movie(&file);
     let stream = mux(&tracks, &frames);
@@ -177,4 +178,119 @@ fn check_sound(name: &str, track: Track, frames: &[Frame]) {
     assert_eq!(probed.last().unwrap(), &[name, &*rate, "2"]);
     check_times(&stream, &track, "a:0", frames);
     converted(&stream, "-f null");
+}
+
+/// What a transport stream holds: the tracks that it begins with, and every frame.
+fn demux(stream: &[u8], piece: usize) -> (Vec<Track>, Vec<Frame>) {
+    let (mut demuxer, mut tracks, mut frames) = (Demuxer::new(), None, Vec::new());
+    let mut drain = |demuxer: &mut Demuxer| {
+        while let Some(step) = demuxer.next() {
+            match step {
+                mpegts::Step::Tracks(told) => assert!(tracks.replace(told).is_none(), "told twice"),
+                mpegts::Step::Frame(frame) => frames.push(frame),
+                other => panic!("{other:?}"),
+            }
+        }
+    };
+    for piece in stream.chunks(piece) {
+        demuxer.push(piece);
+        drain(&mut demuxer);
+    }
+    demuxer.finish();
+    drain(&mut demuxer);
+    assert_eq!(demuxer.lost(), 0);
+    (tracks.expect("tracks").to_vec(), frames)
+}
+
+/// The frames of the track of a kind.
+fn of(tracks: &[Track], frames: &[Frame], kind: Kind) -> Vec<Frame> {
+    let track = tracks.iter().find(|track| track.kind == kind).unwrap();
+    frames.iter().filter(|frame| frame.track == track.id).cloned().collect()
+}
+
+/// Times in ticks of 90 kHz since the first picture is shown, flags and payload: what must be the same in any container.
+fn essence(tracks: &[Track], frames: &[Frame], kind: Kind) -> Vec<(i64, i64, Flags, Bytes)> {
+    let zero = of(tracks, frames, tracks[0].kind)[0].pts * 90_000 / i64::from(tracks[0].clock_rate);
+    let rate = i64::from(tracks.iter().find(|track| track.kind == kind).unwrap().clock_rate);
+    let ticks = |time: i64| (time * 90_000).div_euclid(rate) - zero;
+    let frames = of(tracks, frames, kind);
+    let essence = |frame: Frame| {
+        (
+            ticks(frame.pts),
+            ticks(frame.dts),
+            frame.flags,
+            frame.payload.to_vec().into(),
+        )
+    };
+    frames.into_iter().map(essence).collect()
+}
+
+fn check_same(before: &(Vec<Track>, Vec<Frame>), after: &(Vec<Track>, Vec<Frame>)) {
+    assert_eq!(before.0.len(), after.0.len());
+    for (before_track, after_track) in before.0.iter().zip(&after.0) {
+        // An AudioSpecificConfig may say more than ADTS can.
+        if before_track.kind == Kind::Video {
+            assert_eq!(before_track.codec, after_track.codec);
+        }
+        assert_eq!(before_track.codec.name(), after_track.codec.name());
+        assert_eq!(before_track.codec.audio(), after_track.codec.audio());
+        let kind = before_track.kind;
+        let (before, after) = (essence(&before.0, &before.1, kind), essence(&after.0, &after.1, kind));
+        assert_eq!(before.len(), after.len());
+        for (before, after) in before.iter().zip(&after) {
+            // FFmpeg moves the times of all tracks by as much as it can tell in the clock of each.
+            assert!((before.0 - after.0).abs() <= 4, "{} {}", before.0, after.0);
+            assert!((before.1 - after.1).abs() <= 4, "{} {}", before.1, after.1);
+            assert_eq!((before.2, &before.3), (after.2, &after.3));
+        }
+    }
+}
+
+/// A file of FFmpeg's, the same frames as it puts them into a transport stream, and as we do, all read by us.
+fn check_both_ways(line: &str) {
+    let file = made(&format!("{line} -movflags frag_keyframe+delay_moov -f mp4"));
+    let before = movie(&file);
+    let theirs = remuxed(&file, "-f mpegts");
+    check_same(&before, &demux(&theirs, theirs.len()));
+    check_same(&before, &demux(&theirs, 1_316));
+    let ours = mux(&before.0, &before.1);
+    check_same(&before, &demux(&ours, 1_000));
+}
+
+#[test]
+fn h264_with_b_frames_and_aac_are_read_from_theirs_and_from_ours() {
+    check_both_ways(&format!(
+        "{PICTURES} {SOUND} -c:v libx264 -bf 3 -g 25 -pix_fmt yuv420p -c:a aac -ac 2 -ar 44100"
+    ));
+}
+
+#[test]
+fn h265_and_ac3_are_read_from_theirs_and_from_ours() {
+    let line =
+        "-c:v libx265 -x265-params log-level=none:info=0:bframes=3:keyint=25 -pix_fmt yuv420p -c:a ac3 -ar 48000";
+    check_both_ways(&format!("{PICTURES} {SOUND} {line}"));
+}
+
+#[test]
+fn opus_is_read_from_theirs_and_from_ours() {
+    check_both_ways(&format!("{SOUND} -c:a libopus -ac 2"));
+}
+
+#[test]
+fn mp3_is_read_from_theirs_and_from_ours() {
+    let file = made(&format!(
+        "{SOUND} -c:a libmp3lame -ar 44100 -ac 2 -write_xing 0 -id3v2_version 0 -f mp3"
+    ));
+    let frames = frames(&file, 90_000, 44_100, |frame| {
+        let header = mp3::Header::parse(frame).unwrap();
+        (0, header.length, header.samples.into())
+    });
+    let codec = Codec::Mp3 {
+        sample_rate: 44_100,
+        channels: 2,
+    };
+    let before = (vec![sound(codec, mp3::CLOCK_RATE)], frames);
+    let theirs = remuxed(&file, "-f mpegts");
+    check_same(&before, &demux(&theirs, 999));
+    check_same(&before, &demux(&mux(&before.0, &before.1), 999));
 }

@@ -36,6 +36,15 @@ pub(crate) fn decoded(file: &[u8]) -> Vec<String> {
     lines.map(fields).map(essence).collect()
 }
 
+/// The same frames in another container.
+pub(crate) fn remuxed(input: &[u8], line: &str) -> Vec<u8> {
+    run(
+        "ffmpeg",
+        &format!("-nostdin -loglevel error -i - -map 0 -c copy {line} -"),
+        input,
+    )
+}
+
 /// Runs `ffprobe` over a file; answers its lines, split at the commas.
 pub(crate) fn ffprobe(line: &str, input: &[u8]) -> Vec<Vec<String>> {
     let output = run("ffprobe", &format!("-loglevel warning {line} -of csv=p=0 -"), input);

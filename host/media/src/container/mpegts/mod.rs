@@ -1,4 +1,4 @@
-//! MPEG transport streams (ISO/IEC 13818-1): [`Muxer`] makes one out of frames.
+//! MPEG transport streams (ISO/IEC 13818-1): [`Muxer`] makes one out of frames, [`Demuxer`] takes one apart.
 //!
 //! ```text
 //! packets, 188 bytes each:  PAT  PMT  video video video …  audio  video …  PAT  PMT  video (key) …
@@ -13,16 +13,16 @@
 //! | AC-3 | 0x81, "AC-3" | frames |
 //! | Opus | 0x06, "Opus" | packets behind control headers (ETSI TS 103 491-1 annex B, "Opus in MPEG-TS") |
 
+mod clock;
+mod demux;
+mod elementary;
 mod mux;
-#[allow(dead_code, reason = "only reading needs the rest")]
 mod packet;
-#[allow(dead_code, reason = "only reading needs the rest")]
 mod pes;
-#[allow(dead_code, reason = "only reading needs the rest")]
 mod section;
-#[allow(dead_code, reason = "only reading needs the rest")]
 mod stream;
 
+pub use demux::{Demuxer, Step};
 pub use mux::Muxer;
 pub use packet::PACKET;
 

@@ -12,6 +12,8 @@
     allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::arithmetic_side_effects)
 )]
 
+use bytes::{Bytes, BytesMut};
+
 use super::packet::TIME_MASK;
 use crate::{Error, read::Cursor};
 
@@ -124,6 +126,85 @@ impl Written {
     }
 }
 
+/// The largest packet that is put together: the largest NAL unit, about.
+pub(super) const MAX_PES: usize = 8 * 1024 * 1024;
+
+/// A PES packet, or what came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unit {
+    pub(super) times: Option<Times>,
+    pub(super) payload: Bytes,
+    /// All of it is there.
+    pub(super) whole: bool,
+}
+
+/// Puts the PES packets of one PID together.
+#[derive(Debug, Default)]
+pub(super) struct Assembler {
+    buffer: BytesMut,
+    /// Whether what comes belongs to `buffer`.
+    open: bool,
+    header: Option<Header>,
+}
+
+impl Assembler {
+    /// Bytes that wait.
+    pub(super) fn held(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Something was lost: gives what there is. What comes next belongs to nothing.
+    pub(super) fn lose(&mut self) -> Option<Unit> {
+        let open = std::mem::take(&mut self.open);
+        let buffer = self.buffer.split();
+        let header = self.header.take().filter(|_| open)?;
+        Some(Unit {
+            times: header.times,
+            payload: buffer.freeze().slice(header.size..),
+            whole: false,
+        })
+    }
+
+    /// Nothing more comes: gives what there is.
+    pub(super) fn finish(&mut self) -> Option<Unit> {
+        // What has no length ends where the next one begins, or the stream.
+        let whole = self.header.is_some_and(|header| header.length.is_none());
+        self.lose().map(|unit| Unit { whole, ..unit })
+    }
+
+    /// Takes the payload of a packet; calls back with what is done: the packet before, this one, or both.
+    pub(super) fn push(&mut self, starts: bool, payload: &[u8], mut each: impl FnMut(Unit)) {
+        if starts {
+            self.finish().into_iter().for_each(&mut each);
+            self.open = true;
+        }
+        if !self.open {
+            return;
+        }
+        self.buffer.extend_from_slice(payload);
+        if self.header.is_none() {
+            match Header::parse(&self.buffer) {
+                Ok(header) => self.header = Some(header),
+                Err(Error::Truncated) => {}
+                Err(_) => return drop(self.lose()),
+            }
+        }
+        if self.buffer.len() > MAX_PES {
+            self.lose().into_iter().for_each(&mut each);
+        } else if let Some(end) = self.end().filter(|end| self.buffer.len() >= *end) {
+            self.buffer.truncate(end);
+            let unit = self.lose().map(|unit| Unit { whole: true, ..unit });
+            unit.into_iter().for_each(&mut each);
+        }
+    }
+
+    /// Bytes of the packet, when it says so.
+    fn end(&self) -> Option<usize> {
+        let header = self.header?;
+        Some(header.size.saturating_add(header.length?))
+    }
+}
+
 /// Four bits of a mark, then 33 bits in three groups with a 1 behind each.
 fn time(mark: u64, time: u64) -> u64 {
     let time = time & TIME_MASK;
@@ -172,6 +253,64 @@ mod tests {
         };
         assert_eq!(Header::parse(&bytes).unwrap().times, Some(times));
         assert_eq!(Written::new(0xe0, times, 70_000).bytes()[9..], bytes[9..]);
+    }
+
+    fn pes(times: Times, payload: &[u8], bounded: bool) -> Vec<u8> {
+        let length = if bounded { payload.len() } else { 70_000 };
+        [Written::new(0xe0, times, length).bytes(), payload].concat()
+    }
+
+    #[test]
+    fn packets_with_and_without_length_are_put_together_from_any_pieces() {
+        let times = |n| Times { pts: n, dts: n };
+        for piece in [1, 5, 14, 20, 184] {
+            let (mut assembler, mut units) = (Assembler::default(), Vec::new());
+            assembler.push(false, &[7; 20], |_| panic!("belongs to nothing"));
+            for n in 0..6u8 {
+                let bytes = pes(times(n.into()), &vec![n; 30 + usize::from(n)], n % 2 == 0);
+                for (at, piece) in bytes.chunks(piece).enumerate() {
+                    assembler.push(at == 0, piece, |unit| units.push(unit));
+                }
+                // What comes behind the length belongs to nothing.
+                if n % 2 == 0 {
+                    assert_eq!((assembler.held(), units.len()), (0, usize::from(n) + 1));
+                    assembler.push(false, &[7; 20], |_| panic!("belongs to nothing"));
+                }
+            }
+            units.extend(assembler.finish());
+            let expected = (0..6u8).map(|n| Unit {
+                times: Some(times(n.into())),
+                payload: vec![n; 30 + usize::from(n)].into(),
+                whole: true,
+            });
+            assert_eq!(units, expected.collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn what_is_not_whole_says_so_and_what_never_ends_is_cut() {
+        let times = Times { pts: 5, dts: 5 };
+        let mut assembler = Assembler::default();
+        assembler.push(true, &pes(times, &[1; 50], true)[..40], |_| panic!());
+        let mut given = Vec::new();
+        assembler.push(true, &pes(times, &[2; 50], false), |unit| given.push(unit));
+        given.extend(assembler.lose());
+        assert_eq!(
+            given
+                .iter()
+                .map(|unit| (unit.payload.len(), unit.whole))
+                .collect::<Vec<_>>(),
+            [(26, false), (50, false)]
+        );
+        assert_eq!(assembler.finish(), None);
+
+        let mut longest = 0;
+        assembler.push(true, &pes(times, &[], false), |_| panic!());
+        for _ in 0..MAX_PES / 184 + 10 {
+            assembler.push(false, &[3; 184], |unit| longest = unit.payload.len());
+            assert!(assembler.held() <= MAX_PES + 184);
+        }
+        assert!(longest > MAX_PES - 100 && assembler.held() == 0);
     }
 
     #[test]

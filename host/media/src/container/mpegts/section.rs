@@ -99,7 +99,11 @@ fn body(section: &[u8], table: u8) -> Result<Cursor<'_>, Error> {
     if cursor.u8()? & 1 == 0 {
         return Err(Error::Invalid("table that is not in force"));
     }
-    cursor.skip(2)?;
+    // Whatever comes in further sections is not looked at: one program, and at most 32 streams, fit into the first.
+    if cursor.u8()? != 0 {
+        return Err(Error::Invalid("table section"));
+    }
+    cursor.skip(1)?;
     Ok(cursor)
 }
 
@@ -235,18 +239,20 @@ static CRC_TABLE: [u32; 256] = crc_table();
 )]
 const fn crc_table() -> [u32; 256] {
     let mut table = [0; 256];
-    let mut index = 0;
-    while index < 256 {
-        let mut value = (index as u32) << 24;
+    let mut byte = 0u8;
+    loop {
+        let mut value = u32::from_be_bytes([byte, 0, 0, 0]);
         let mut bit = 0;
         while bit < 8 {
             value = value << 1 ^ if value & 0x8000_0000 != 0 { 0x04c1_1db7 } else { 0 };
             bit += 1;
         }
-        table[index] = value;
-        index += 1;
+        table[byte as usize] = value;
+        if byte == u8::MAX {
+            return table;
+        }
+        byte += 1;
     }
-    table
 }
 
 #[cfg(test)]

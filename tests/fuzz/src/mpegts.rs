@@ -1,0 +1,90 @@
+//! Transport streams: what is read from one is canonical, however it is cut, and reads the same once it was written.
+
+use bytes::{Bytes, BytesMut};
+use wasmtx_media::{
+    Codec, Frame, Track, Tracks,
+    container::mpegts::{Demuxer, MAX_TRACKS, Muxer, PACKET, Step},
+    nal,
+};
+
+pub(crate) fn stream(data: &[u8]) {
+    let steps = steps(data, data.len().max(1));
+    assert_eq!(steps, self::steps(data, 100));
+    let mut tracks: Option<&Tracks> = None;
+    for step in &steps {
+        match step {
+            Step::Tracks(told) => {
+                assert!(told.len() <= MAX_TRACKS && told.iter().all(|track| track.clock_rate > 0));
+                tracks = Some(told);
+            }
+            Step::Frame(frame) => {
+                let of = |track: &&Track| track.id == frame.track;
+                let track = tracks
+                    .expect("tracks come first")
+                    .iter()
+                    .find(of)
+                    .expect("a frame of a track");
+                assert!(!frame.payload.is_empty());
+                if let Codec::H264(_) | Codec::H265(_) = track.codec {
+                    nal::check(&frame.payload).unwrap();
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut told = steps.iter().filter_map(|step| match step {
+        Step::Tracks(tracks) => Some(tracks),
+        _ => None,
+    });
+    // What changes on the way is another stream.
+    if let (Some(tracks), None) = (told.next(), told.next()) {
+        again(tracks, &steps);
+    }
+}
+
+/// Written and read again, each track has the frames that it had.
+fn again(tracks: &Tracks, before: &[Step]) {
+    let mut muxer = Muxer::new(tracks).unwrap();
+    let mut out = BytesMut::new();
+    for track in tracks.iter() {
+        let frames = frames(before, track);
+        assert!(frames.is_sorted_by_key(|frame| frame.dts));
+        frames.iter().for_each(|frame| muxer.push(frame, &mut out).unwrap());
+        assert_eq!(out.len() % PACKET, 0);
+    }
+    // A stream of pictures without a keyframe never shows its parameters.
+    let after = steps(&out, out.len().max(1));
+    for (pid, track) in (0x100..).zip(tracks.iter()) {
+        let before = frames(before, track);
+        let first = match track.codec {
+            Codec::H264(_) | Codec::H265(_) => before.iter().position(|frame| frame.is_key()).unwrap_or(before.len()),
+            _ => 0,
+        };
+        let track = Track {
+            id: wasmtx_media::TrackId(pid),
+            ..track.clone()
+        };
+        let payloads =
+            |frames: &[&Frame]| -> Vec<Bytes> { frames.iter().map(|frame| (*frame.payload).clone()).collect() };
+        assert_eq!(payloads(&frames(&after, &track)), payloads(&before[first..]));
+    }
+}
+
+fn frames<'a>(steps: &'a [Step], track: &Track) -> Vec<&'a Frame> {
+    let frames = steps.iter().filter_map(|step| match step {
+        Step::Frame(frame) if frame.track == track.id => Some(frame),
+        _ => None,
+    });
+    frames.collect()
+}
+
+fn steps(data: &[u8], piece: usize) -> Vec<Step> {
+    let (mut demuxer, mut steps) = (Demuxer::recorded(), Vec::new());
+    for piece in data.chunks(piece) {
+        demuxer.push(piece);
+        steps.extend(std::iter::from_fn(|| demuxer.next()));
+    }
+    demuxer.finish();
+    steps.extend(std::iter::from_fn(|| demuxer.next()));
+    steps
+}
