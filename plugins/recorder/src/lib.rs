@@ -14,10 +14,13 @@ use server::Host;
 use wasmtx_media::recording::Format;
 use wasmtx_media::{Flags, TrackId};
 use wasmtx_plugin::sink::{Interest, Item, Sink, Wants};
-use wasmtx_plugin::{CloseReason, Error, Plugin, Publication, Track, info, warn};
+use wasmtx_plugin::{CloseReason, Error, Plugin, Publication, Snapshot, Track, info, metrics, warn};
 
 /// How often a recorder looks whether a disk takes files again, or a part waits that no frame pushes on.
 const TICK: Duration = Duration::from_millis(500);
+
+/// Of what is handed over at a swap: the recording, and the number of its next file.
+const SCHEMA: u32 = 1;
 
 struct Recording {
     settings: Settings,
@@ -39,6 +42,24 @@ impl Plugin for Recording {
 
     fn tick_every(&self) -> Option<Duration> {
         Some(TICK)
+    }
+
+    fn save(&self) -> Option<Snapshot> {
+        let (stream, number) = self.recorder.as_ref()?.next()?;
+        let data = [&stream[..], &number.to_be_bytes()].concat();
+        Some(Snapshot { schema: SCHEMA, data })
+    }
+
+    fn restore(&mut self, old: Snapshot) -> Result<(), Error> {
+        let read = || {
+            let (stream, number) = old.data.split_first_chunk::<16>()?;
+            Some((*stream, u64::from_be_bytes(number.try_into().ok()?)))
+        };
+        match (&mut self.recorder, read()) {
+            (Some(recorder), Some(next)) if old.schema == SCHEMA => recorder.go_on(next),
+            _ => return Err(Error::Unsupported),
+        }
+        Ok(())
     }
 
     fn tick(&mut self, _now: Duration) {
@@ -86,6 +107,7 @@ impl Sink for Recording {
     fn close(&mut self, _reason: CloseReason) {
         if let Some(mut recorder) = self.recorder.take() {
             recorder.close();
+            metrics::gauge("suspended", 0.0);
         }
     }
 }

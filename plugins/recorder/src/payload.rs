@@ -1,11 +1,14 @@
 //! The bytes of a frame: in the server where that saves a copy, here where the copy is cheaper.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use wasmtx_media::container::mp4::Body;
 use wasmtx_plugin::Held;
 
 /// Up to here a frame is copied: giving it to the server by its handle would cost more.
 const SMALL: u32 = 2 << 10;
+
+/// What is copied at once: a call carries no more than 8 MiB.
+const RUN: u32 = 4 << 20;
 
 /// What stands for the bytes of a frame.
 pub(crate) enum Payload {
@@ -35,10 +38,27 @@ impl Payload {
     /// A copy, or a share of what is here.
     pub(crate) fn bytes(&self) -> Bytes {
         match self {
-            Payload::There(held) => held.read(0..held.size()).into(),
+            Payload::There(held) => all(held),
             Payload::Here(bytes) => bytes.clone(),
         }
     }
+}
+
+fn all(held: &Held) -> Bytes {
+    let size = held.size();
+    if size <= RUN {
+        return held.read(0..size).into();
+    }
+    let mut bytes = BytesMut::with_capacity(size as usize);
+    while (bytes.len() as u32) < size {
+        let begin = bytes.len() as u32;
+        let run = held.read(begin..size.min(begin.saturating_add(RUN)));
+        if run.is_empty() {
+            break;
+        }
+        bytes.extend_from_slice(&run);
+    }
+    bytes.freeze()
 }
 
 impl Body for Payload {

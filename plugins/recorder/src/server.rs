@@ -75,7 +75,8 @@ impl Server for Host {
     fn is_free(&self, name: &str) -> Result<bool, Trouble> {
         match storage::read(name, 0, 0) {
             Ok(_) => Ok(false),
-            Err(storage::Error::NotFound) => Ok(true),
+            // A store that is away does not say; what is written meanwhile is kept for it.
+            Err(storage::Error::NotFound | storage::Error::Io) => Ok(true),
             Err(error) => Err(error.into()),
         }
     }

@@ -534,6 +534,30 @@ fn a_track_that_the_server_makes_stands_for_the_one_that_is_left_out() {
 }
 
 #[test]
+fn another_version_of_the_plugin_goes_on_with_the_recording() {
+    let mut reader = recorder("", [video(), audio()]);
+    let frames = seconds(0..4);
+    let (before, after) = frames.split_at(
+        frames
+            .iter()
+            .position(|(info, _)| info.wall == BEGIN + 2_000_000)
+            .unwrap(),
+    );
+    feed(&mut reader, before);
+    reader.replace(configure("").unwrap()).unwrap();
+    feed(&mut reader, after);
+    reader.close(CloseReason::Ended);
+    let movies: Vec<_> = files().into_iter().map(|(_, movie)| movie).collect();
+    let [first, second] = movies.as_slice() else {
+        panic!("{} files", movies.len())
+    };
+    assert!(first.segment.unwrap().is_before(&second.segment.unwrap()));
+    for (kind, track) in [(Kind::Video, VIDEO), (Kind::Audio, AUDIO)] {
+        assert_eq!(payloads(&movies, kind), sent(&frames, track));
+    }
+}
+
+#[test]
 fn a_transport_stream_is_cut_the_same_way() {
     let mut reader = recorder(r#"{"format":"mpegts","segmentDuration":"3s"}"#, [video(), audio()]);
     feed(&mut reader, &seconds(0..7));

@@ -8,6 +8,7 @@
 mod calls;
 mod life;
 mod paths;
+mod recorder;
 mod sinks;
 
 use std::{
@@ -33,6 +34,7 @@ fn main() {
     calls::sparse();
     paths::paths(&mut rows);
     sinks::recorder(&mut rows);
+    recorder::recorder(&mut rows);
     life::cut_off(&mut rows);
     life::after_a_trap(&mut rows);
     life::swap(&mut rows);

@@ -165,6 +165,25 @@ impl<S: Server> Recorder<S> {
         lane.base.get_or_insert((micros, wall));
     }
 
+    /// Which file comes next of which recording, for another recorder that goes on where this one ends. None when something will be missing between.
+    pub(crate) fn next(&self) -> Option<([u8; 16], u64)> {
+        if self.renew || self.suspended.is_some() {
+            return None;
+        }
+        let next = match &self.segment {
+            Some(segment) => Some(segment.place().next()),
+            None => self.next,
+        };
+        next.map(|place| (place.stream, place.number))
+    }
+
+    /// Goes on with the file after those of another recorder, as its [`next`](Self::next) said.
+    pub(crate) fn go_on(&mut self, (stream, number): ([u8; 16], u64)) {
+        if self.segment.is_none() {
+            self.next = Some(Place { stream, number });
+        }
+    }
+
     /// Time passes without frames.
     pub(crate) fn tick(&mut self) {
         self.batch();
@@ -333,7 +352,7 @@ impl<S: Server> Recorder<S> {
         } else {
             self.settings.part
         };
-        if segment.lasts(micros) >= part || segment.is_full() {
+        if segment.lasts(micros) >= part || segment.is_full(self.settings.format) {
             self.flush();
         }
     }
@@ -342,7 +361,7 @@ impl<S: Server> Recorder<S> {
     fn flush(&mut self) {
         let Some(segment) = &mut self.segment else { return };
         if self.suspended.is_some_and(|next| self.at < next) {
-            if segment.is_full() {
+            if segment.is_full(self.settings.format) {
                 // More than may be kept.
                 self.discard();
             }
@@ -385,9 +404,7 @@ impl<S: Server> Recorder<S> {
     /// Ends the file at hand. With `until`, the track and time of its next frame, the next file goes on where it ends.
     fn end(&mut self, until: Option<(usize, i64)>) {
         let Some(segment) = self.segment.take() else { return };
-        let place = segment.place();
-        let number = place.number.saturating_add(1);
-        self.next = until.map(|_| Place { number, ..place });
+        self.next = until.map(|_| segment.place().next());
         let result = segment.close(&self.server, &self.settings, &self.path, &mut self.lanes, until);
         if result.is_err() {
             self.renew = true;

@@ -35,6 +35,16 @@ pub(super) struct Place {
     pub(super) number: u64,
 }
 
+impl Place {
+    /// Of the file that goes on where this one ends.
+    pub(super) fn next(self) -> Place {
+        Place {
+            number: self.number.saturating_add(1),
+            ..self
+        }
+    }
+}
+
 /// A frame on its way into a file.
 pub(super) struct Entry<P> {
     /// Position of its track among the lanes.
@@ -133,13 +143,19 @@ impl<S: Server> Segment<S> {
     }
 
     /// Whether no more may wait.
-    pub(super) fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self, format: Format) -> bool {
         let Waiting {
             frames,
             held,
             there,
             here,
         } = self.waiting;
+        // What is there will be copied.
+        let here = if format == Format::MpegTs {
+            here.saturating_add(there)
+        } else {
+            here
+        };
         frames >= MAX_FRAMES || held >= MAX_HELD || there >= MAX_THERE || here >= MAX_HERE
     }
 
