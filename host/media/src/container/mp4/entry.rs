@@ -10,9 +10,9 @@
 
 use bytes::Bytes;
 
-use super::boxes::{Boxes, Found, find, find_deep, full};
+use super::boxes::{Found, find, find_deep, full};
 use crate::{
-    Codec, Error, Kind as Media,
+    Codec, Error,
     codec::{aac, ac3, av1, flac},
     container::sample::Description,
     read::Cursor,
@@ -165,22 +165,4 @@ fn descriptor<'a>(cursor: &mut Cursor<'a>, tag: u8) -> Result<&'a [u8], Error> {
         }
     }
     Err(Error::Invalid("esds descriptor size"))
-}
-
-/// What kind of track `hdlr` says this is.
-pub(super) fn media(hdlr: &[u8]) -> Result<Media, Error> {
-    let (_, _, mut cursor) = full(hdlr)?;
-    cursor.skip(4)?;
-    Ok(match &cursor.array()? {
-        b"vide" => Media::Video,
-        b"soun" => Media::Audio,
-        _ => Media::Data,
-    })
-}
-
-/// The entries of `stsd`.
-pub(super) fn entries(stsd: &[u8]) -> Result<Boxes<'_>, Error> {
-    let (_, _, mut cursor) = full(stsd)?;
-    cursor.skip(4)?;
-    Ok(Boxes::new(cursor.rest()))
 }

@@ -8,6 +8,7 @@
 //! ```
 
 mod boxes;
+mod budget;
 mod describe;
 mod entry;
 mod first;

@@ -11,7 +11,9 @@
 
 use super::{
     boxes::{find, full},
-    track::{Budget, Sample, time},
+    budget::Budget,
+    fragment::Sample,
+    track::time,
 };
 use crate::{Error, read::Cursor};
 
@@ -25,20 +27,22 @@ pub(super) fn read(stbl: &[u8], budget: &mut Budget, samples: &mut Vec<Sample>) 
     let mut chunks = Chunks::read(stbl)?;
     let mut dts = 0i64;
     while let Some(size) = sizes.next()? {
-        let size = usize::try_from(size).map_err(|_| Error::TooLarge("sample"))?;
         let offset = chunks
             .next(size)?
             .ok_or(Error::Invalid("sample outside of the chunks"))?;
         let duration = durations.next().unwrap_or_default();
         // Signed in version 1, and in practice in version 0, too.
-        let later = delays.next().unwrap_or_default().cast_signed().into();
+        let later = delays.next().unwrap_or_default().cast_signed();
         if budget.take(offset, size)? {
             samples.push(Sample {
-                offset,
-                size,
+                track: 0,
+                run: 0,
                 dts,
                 later,
                 duration,
+                size,
+                offset,
+                flags: 0,
             });
         }
         dts = time(dts.saturating_add(duration.into()))?;
@@ -201,7 +205,7 @@ impl<'a> Chunks<'a> {
     }
 
     /// Where the next sample begins; none when there is no chunk left for it.
-    fn next(&mut self, size: usize) -> Result<Option<usize>, Error> {
+    fn next(&mut self, size: u32) -> Result<Option<u64>, Error> {
         while self.left == 0 {
             while let Some((first, samples)) = self.following
                 && first <= self.number
@@ -219,9 +223,8 @@ impl<'a> Chunks<'a> {
             self.number = self.number.saturating_add(1);
         }
         self.left = self.left.saturating_sub(1);
-        let offset = usize::try_from(self.offset).map_err(|_| Error::TooLarge("file"))?;
-        let size = u64::try_from(size).map_err(|_| Error::TooLarge("sample"))?;
-        self.offset = self.offset.saturating_add(size);
+        let offset = self.offset;
+        self.offset = offset.saturating_add(size.into());
         Ok(Some(offset))
     }
 }

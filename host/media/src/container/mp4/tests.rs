@@ -396,11 +396,13 @@ fn tables(fill: impl FnOnce(&mut BytesMut)) -> Bytes {
             put_full(trak, *b"tkhd", 0, 3, |tkhd| {
                 tkhd.put_bytes(0, 8);
                 tkhd.put_u32(1);
+                tkhd.put_bytes(0, 68);
             });
             put_box(trak, *b"mdia", |mdia| {
                 put_full(mdia, *b"mdhd", 0, 0, |mdhd| {
                     mdhd.put_bytes(0, 8);
                     mdhd.put_u32(48_000);
+                    mdhd.put_u64(0);
                 });
                 put_full(mdia, *b"hdlr", 0, 0, |hdlr| hdlr.put_slice(b"\0\0\0\0soun"));
                 put_box(mdia, *b"minf", |minf| {

@@ -1,4 +1,4 @@
-//! A track of a file: its `trak`, and the samples found for it so far.
+//! A track as a header describes it: its `trak`, and what its fragments do not repeat.
 #![deny(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,152 +8,145 @@
     clippy::cast_possible_truncation
 )]
 
+use bytes::Bytes;
+
 use super::{
-    MAX_EMPTY_SAMPLES, MAX_MISSING_SAMPLES, MAX_TIME,
-    boxes::{find, find_deep, full, shown},
-    entry, table,
+    MAX_TIME, MAX_TRACKS,
+    boxes::{Boxes, find, find_deep, full},
+    fragment::Defaults,
 };
-use crate::{Error, Kind, container::sample::Description, read::Cursor};
+use crate::Error;
 
-/// Where a sample is, and when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sample {
-    pub(super) offset: usize,
-    pub(super) size: usize,
-    pub(super) dts: i64,
-    /// What presentation is later than decoding.
-    pub(super) later: i64,
-    pub(super) duration: u32,
-}
-
-/// A track while the file is read.
-#[derive(Debug)]
-pub(super) struct Track {
-    pub(super) id: u32,
-    pub(super) kind: Kind,
-    pub(super) entry: Description,
-    pub(super) clock_rate: u32,
-    /// Added to every time of the file: what its edit list says.
-    pub(super) shift: i64,
-    pub(super) samples: Vec<Sample>,
-    /// Where the next fragment goes on when it does not say.
-    pub(super) next_dts: i64,
+/// A track of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Track {
+    /// Of `tkhd`.
+    pub id: u32,
+    /// Of `hdlr`: `vide`, `soun`, or another.
+    pub handler: [u8; 4],
+    /// Ticks per second.
+    pub clock_rate: u32,
+    /// The first sample entry of `stsd`, a whole box.
+    pub entry: Bytes,
+    /// Width and height, 16.16.
+    pub size: [u32; 2],
+    /// Ticks that the file's edit list adds to every time.
+    pub shift: i64,
     pub(super) defaults: Defaults,
 }
 
-/// What fragments do not repeat (`trex`).
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Defaults {
-    pub(super) entry: u32,
-    pub(super) duration: u32,
-    pub(super) size: u32,
-}
-
-/// What samples there may be: each byte of the file is in one sample at most.
-#[derive(Debug)]
-pub(super) struct Budget {
-    file: usize,
-    bytes: usize,
-    empty: usize,
-    /// Samples that are listed but lie outside of the file.
-    pub(super) missing: usize,
-}
-
-impl Budget {
-    pub(super) fn of(file: &[u8]) -> Budget {
-        Budget {
-            file: file.len(),
-            bytes: file.len(),
-            empty: MAX_EMPTY_SAMPLES,
-            missing: 0,
-        }
+impl Track {
+    /// Whether it is a track of pictures.
+    pub fn is_video(&self) -> bool {
+        self.handler == *b"vide"
     }
 
-    /// Takes the room of one sample. Answers whether there is something to read.
-    pub(super) fn take(&mut self, offset: usize, size: usize) -> Result<bool, Error> {
-        if size == 0 {
-            self.empty = self
-                .empty
-                .checked_sub(1)
-                .ok_or(Error::TooLarge("samples without bytes"))?;
-            return Ok(false);
+    /// The four letters of its sample entry.
+    pub fn format(&self) -> [u8; 4] {
+        let letters = self.entry.get(4..8).and_then(|letters| letters.try_into().ok());
+        letters.unwrap_or_default()
+    }
+
+    /// Reads a `trak`. `movie_rate` is the clock of the file itself.
+    fn read(trak: &[u8], movie_rate: u32) -> Result<Track, Error> {
+        let missing = Error::Invalid("track without its boxes");
+        let (id, size) = id_and_size(find(trak, *b"tkhd").ok_or(missing)?)?;
+        let media = find(trak, *b"mdia").ok_or(missing)?;
+        let (_, _, mut hdlr) = full(find(media, *b"hdlr").ok_or(missing)?)?;
+        hdlr.skip(4)?;
+        let handler = hdlr.array()?;
+        let (clock_rate, _) = rate_and_duration(find(media, *b"mdhd").ok_or(missing)?)?;
+        let stsd = find_deep(media, &[*b"minf", *b"stbl", *b"stsd"]).ok_or(missing)?;
+        let edits = find_deep(trak, &[*b"edts", *b"elst"]);
+        Ok(Track {
+            id,
+            handler,
+            clock_rate,
+            entry: entry(stsd)?,
+            size,
+            shift: edits.map_or(Ok(0), |edits| shift(edits, clock_rate, movie_rate))?,
+            defaults: Defaults::default(),
+        })
+    }
+}
+
+/// The tracks of a `moov`, each with its `trak`. `movie_rate` is the clock of the file itself.
+pub(super) fn all(moov: &[u8], movie_rate: u32) -> Result<Vec<(Track, &[u8])>, Error> {
+    let mut tracks: Vec<(Track, &[u8])> = Vec::new();
+    for found in Boxes::new(moov) {
+        let found = found?;
+        if found.kind != *b"trak" {
+            continue;
         }
-        if offset.checked_add(size).is_none_or(|end| end > self.file) {
-            self.missing = self.missing.saturating_add(1);
-            if self.missing > MAX_MISSING_SAMPLES {
-                return Err(Error::TooLarge("samples outside of the file"));
+        if tracks.len() >= MAX_TRACKS {
+            return Err(Error::TooLarge("tracks"));
+        }
+        let track = Track::read(found.body, movie_rate)?;
+        if tracks.iter().any(|(other, _)| other.id == track.id) {
+            return Err(Error::Invalid("two tracks with one id"));
+        }
+        tracks.push((track, found.body));
+    }
+    for found in Boxes::new(find(moov, *b"mvex").unwrap_or_default()) {
+        let found = found?;
+        if found.kind == *b"trex" {
+            let (id, defaults) = Defaults::read(found.body)?;
+            if let Some((track, _)) = tracks.iter_mut().find(|(track, _)| track.id == id) {
+                track.defaults = defaults;
             }
-            return Ok(false);
         }
-        self.bytes = self
-            .bytes
-            .checked_sub(size)
-            .ok_or(Error::Invalid("samples that overlap"))?;
-        Ok(true)
+    }
+    Ok(tracks)
+}
+
+/// Of `mvhd` or `mdhd`, which begin alike.
+pub(super) fn rate_and_duration(body: &[u8]) -> Result<(u32, u64), Error> {
+    let (version, _, mut cursor) = full(body)?;
+    let (rate, duration) = if version == 1 {
+        cursor.skip(16)?;
+        (cursor.u32()?, cursor.u64()?)
+    } else {
+        cursor.skip(8)?;
+        (cursor.u32()?, cursor.u32()?.into())
+    };
+    match rate {
+        0 => Err(Error::Invalid("clock rate")),
+        // All ones: unknown.
+        rate if duration == u64::from(u32::MAX) || duration == u64::MAX => Ok((rate, 0)),
+        rate => Ok((rate, duration)),
     }
 }
 
-/// What became of a `trak`.
-pub(super) enum Found {
-    Track(Track),
-    /// It holds what wasmtx does not carry, by its four letters.
-    Other(String),
-}
-
-/// Reads a `trak` and the samples that its tables list. `movie_rate` is the clock of the file itself.
-pub(super) fn read(trak: &[u8], movie_rate: u32, budget: &mut Budget) -> Result<Found, Error> {
-    let missing = Error::Invalid("track without its boxes");
-    let media = find(trak, *b"mdia").ok_or(missing)?;
-    let kind = entry::media(find(media, *b"hdlr").ok_or(missing)?)?;
-    let tables = find_deep(media, &[*b"minf", *b"stbl"]).ok_or(missing)?;
-    let mut entries = entry::entries(find(tables, *b"stsd").ok_or(missing)?)?;
-    let Some(first) = entries.next().transpose()? else {
-        return Err(Error::Invalid("track without sample entry"));
-    };
-    let entry = match entry::read(&first) {
-        Ok(entry) => entry,
-        Err(Error::Unsupported(_)) => return Ok(Found::Other(shown(first.kind))),
-        Err(error) => return Err(error),
-    };
-    let clock_rate = clock_rate(find(media, *b"mdhd").ok_or(missing)?)?;
-    let edits = find_deep(trak, &[*b"edts", *b"elst"]);
-    let shift = edits.map_or(Ok(0), |edits| shift(edits, clock_rate, movie_rate))?;
-    let mut samples = Vec::new();
-    let next_dts = table::read(tables, budget, &mut samples)?;
-    Ok(Found::Track(Track {
-        id: id(find(trak, *b"tkhd").ok_or(missing)?)?,
-        kind,
-        entry,
-        clock_rate,
-        shift,
-        samples,
-        next_dts,
-        defaults: Defaults::default(),
-    }))
-}
-
-/// `tkhd`, `mdhd` and `mvhd` begin alike: two times of 32 bits, or of 64 in version 1.
-fn after_times(body: &[u8]) -> Result<Cursor<'_>, Error> {
-    let (version, _, mut cursor) = full(body)?;
+/// Of `tkhd`: the number of the track, and width and height.
+fn id_and_size(tkhd: &[u8]) -> Result<(u32, [u32; 2]), Error> {
+    let (version, _, mut cursor) = full(tkhd)?;
     cursor.skip(if version == 1 { 16 } else { 8 })?;
-    Ok(cursor)
+    let id = cursor.u32()?;
+    // Reserved, duration; reserved, layer, group, volume, reserved, matrix.
+    cursor.skip(if version == 1 { 12 } else { 8 })?;
+    cursor.skip(52)?;
+    Ok((id, [cursor.u32()?, cursor.u32()?]))
 }
 
-fn id(tkhd: &[u8]) -> Result<u32, Error> {
-    after_times(tkhd)?.u32()
-}
-
-/// Ticks per second, of `mdhd` or `mvhd`.
-pub(super) fn clock_rate(header: &[u8]) -> Result<u32, Error> {
-    match after_times(header)?.u32()? {
-        0 => Err(Error::Invalid("clock rate")),
-        rate => Ok(rate),
+/// The first sample entry, a copy that lets go of the rest of the header.
+fn entry(stsd: &[u8]) -> Result<Bytes, Error> {
+    let (_, _, mut cursor) = full(stsd)?;
+    cursor.skip(4)?;
+    let rest = cursor.rest();
+    let mut boxes = Boxes::new(rest);
+    match boxes.next().transpose()? {
+        Some(found) if !found.cut => {
+            let entry = rest.get(..boxes.position()).unwrap_or_default();
+            Ok(Bytes::copy_from_slice(entry))
+        }
+        Some(_) => Err(Error::Truncated),
+        None => Err(Error::Invalid("track without sample entry")),
     }
 }
 
 /// What the edit list adds to every time: the pauses it begins with, less the media that it leaves out at the start.
 /// Later edits are not followed: all of the media is shown once, in order.
-pub(super) fn shift(elst: &[u8], clock_rate: u32, movie_rate: u32) -> Result<i64, Error> {
+fn shift(elst: &[u8], clock_rate: u32, movie_rate: u32) -> Result<i64, Error> {
     let (version, _, mut cursor) = full(elst)?;
     let count = cursor.u32()?;
     let mut pause = 0i128;
@@ -183,12 +176,4 @@ pub(super) fn time(ticks: i64) -> Result<i64, Error> {
     } else {
         Err(Error::Invalid("time"))
     }
-}
-
-/// `mvex`: what the fragments of a track do not repeat.
-pub(super) fn defaults(trex: &[u8]) -> Result<(u32, Defaults), Error> {
-    let (_, _, mut cursor) = full(trex)?;
-    let id = cursor.u32()?;
-    let (entry, duration, size) = (cursor.u32()?, cursor.u32()?, cursor.u32()?);
-    Ok((id, Defaults { entry, duration, size }))
 }

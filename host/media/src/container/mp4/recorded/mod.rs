@@ -17,9 +17,10 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use header::{Header, Track};
+pub use super::{fragment::Sample, track::Track};
+pub use header::Header;
 pub use movie::{Presentation, fragmented, progressive};
-pub use part::{Cut, Placed, Sample, cut, samples, shift};
+pub use part::{Cut, Placed, cut, samples, shift};
 pub use table::{Entry, Table, TableKind, Tally};
 
 /// Samples of one part. Tables of a part that large are as large as a part of playback may be in memory.

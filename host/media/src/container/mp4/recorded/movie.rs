@@ -12,7 +12,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
     super::boxes::{patch, put_box, put_full},
-    header::Track,
+    Track,
     table::{TableKind, Tally},
 };
 use crate::Error;

@@ -13,68 +13,56 @@ use std::ops::Range;
 use super::{
     super::{
         MAX_TRACKS,
-        boxes::{Boxes, full},
+        boxes::Boxes,
+        fragment::{self, Defaults, Head, decode_time},
         track::time,
     },
-    MAX_SAMPLES,
-    header::{Defaults, Track},
+    MAX_SAMPLES, Sample, Track,
 };
-use crate::{Error, read::Cursor};
+use crate::Error;
 
-/// A sample that nothing else depends on has this bit clear (`sample_is_non_sync_sample`).
-const NON_SYNC: u32 = 0x0001_0000;
 /// Bytes of a box's size and kind.
 const BOX: usize = 8;
-
-/// A sample of a part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sample {
-    /// The place of its track in the header.
-    pub track: usize,
-    /// Which run of the part it stands in, from 1 on.
-    pub run: u32,
-    /// Ticks since the beginning of the file, its edit list applied.
-    pub dts: i64,
-    /// Ticks from decoding to presentation.
-    pub later: i32,
-    /// Ticks.
-    pub duration: u32,
-    /// Bytes.
-    pub size: u32,
-    /// Where its bytes begin in the file.
-    pub offset: u64,
-    /// As the file has them.
-    pub flags: u32,
-}
-
-impl Sample {
-    /// Whether decoding may start here.
-    pub fn is_sync(&self) -> bool {
-        self.flags & NON_SYNC == 0
-    }
-}
 
 /// Shows every sample of a `moof`, a whole box that begins at `at` in the file.
 ///
 /// # Errors
 /// It is not understood, or holds more than [`MAX_SAMPLES`].
-pub fn samples(moof: &[u8], at: u64, tracks: &[Track], mut each: impl FnMut(&Sample)) -> Result<(), Error> {
-    let mut reading = Reading {
-        at,
-        end: at,
-        run: 0,
+pub fn samples(moof: &[u8], at: u64, tracks: &[Track], each: impl FnMut(&Sample)) -> Result<(), Error> {
+    let mut shown = Shown {
+        tracks,
         left: MAX_SAMPLES,
+        each,
     };
-    for found in Boxes::new(body(moof)?) {
-        let found = found?;
-        if found.cut {
-            return Err(Error::Truncated);
-        }
-        if found.kind == *b"traf" {
-            reading.track(found.body, tracks, &mut each)?;
-        }
+    fragment::read(body(moof)?, at, &mut shown)
+}
+
+struct Shown<'a, F> {
+    tracks: &'a [Track],
+    left: u32,
+    each: F,
+}
+
+impl<F: FnMut(&Sample)> fragment::Known for Shown<'_, F> {
+    fn track(&self, id: u32) -> Result<Option<(usize, Defaults)>, Error> {
+        let found = self.tracks.iter().enumerate().find(|(_, track)| track.id == id);
+        let (place, track) = found.ok_or(Error::Invalid("track of a part"))?;
+        Ok(Some((place, track.defaults)))
     }
-    Ok(())
+
+    fn goes_on(&self, _: usize) -> Result<i64, Error> {
+        Err(Error::Invalid("track run without its time"))
+    }
+
+    fn push(&mut self, sample: &Sample) -> Result<(), Error> {
+        self.left = self.left.checked_sub(1).ok_or(Error::TooLarge("samples of a part"))?;
+        let shift = self.tracks.get(sample.track).map_or(0, |track| track.shift);
+        let dts = time(sample.dts.saturating_add(shift))?;
+        (self.each)(&Sample { dts, ..*sample });
+        Ok(())
+    }
+
+    fn ends(&mut self, _: usize, _: i64) {}
 }
 
 fn body(moof: &[u8]) -> Result<&[u8], Error> {
@@ -82,142 +70,6 @@ fn body(moof: &[u8]) -> Result<&[u8], Error> {
         Some(found) if found.kind == *b"moof" && !found.cut => Ok(found.body),
         _ => Err(Error::Invalid("part without its list")),
     }
-}
-
-struct Reading {
-    at: u64,
-    /// Where the data of the last run ended.
-    end: u64,
-    run: u32,
-    left: u32,
-}
-
-/// `tfhd`.
-struct Head {
-    id: u32,
-    base: Option<u64>,
-    from_moof: bool,
-    defaults: [Option<u32>; 3],
-}
-
-impl Head {
-    fn read(body: &[u8]) -> Result<Head, Error> {
-        let (_, flags, mut cursor) = full(body)?;
-        let id = cursor.u32()?;
-        let base = if flags & 1 != 0 { Some(cursor.u64()?) } else { None };
-        if flags & 2 != 0 && cursor.u32()? != 1 {
-            return Err(Error::Unsupported("track with several sample entries"));
-        }
-        let mut field = |flag: u32| -> Result<Option<u32>, Error> {
-            if flags & flag == 0 {
-                return Ok(None);
-            }
-            cursor.u32().map(Some)
-        };
-        Ok(Head {
-            id,
-            base,
-            from_moof: flags & 0x02_0000 != 0,
-            defaults: [field(8)?, field(0x10)?, field(0x20)?],
-        })
-    }
-
-    fn defaults(&self, track: &Track) -> Defaults {
-        let [duration, size, flags] = self.defaults;
-        Defaults {
-            duration: duration.unwrap_or(track.defaults.duration),
-            size: size.unwrap_or(track.defaults.size),
-            flags: flags.unwrap_or(track.defaults.flags),
-        }
-    }
-}
-
-impl Reading {
-    fn track(&mut self, traf: &[u8], tracks: &[Track], each: &mut impl FnMut(&Sample)) -> Result<(), Error> {
-        let mut head = None;
-        let mut dts = None;
-        for found in Boxes::new(traf) {
-            let found = found?;
-            match &found.kind {
-                b"tfhd" => head = Some(Head::read(found.body)?),
-                b"tfdt" => dts = Some(decode_time(found.body)?),
-                b"trun" => {
-                    let head = head.as_ref().ok_or(Error::Invalid("track run without header"))?;
-                    let found_track = tracks.iter().enumerate().find(|(_, track)| track.id == head.id);
-                    let (place, track) = found_track.ok_or(Error::Invalid("track of a part"))?;
-                    let begins = dts.ok_or(Error::Invalid("track run without its time"))?;
-                    let begins = time(begins.saturating_add(track.shift))?;
-                    let ends = self.run(found.body, head, place, track, begins, each)?;
-                    dts = Some(ends.saturating_sub(track.shift));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn run(
-        &mut self,
-        trun: &[u8],
-        head: &Head,
-        place: usize,
-        track: &Track,
-        mut dts: i64,
-        each: &mut impl FnMut(&Sample),
-    ) -> Result<i64, Error> {
-        let (_, flags, mut cursor) = full(trun)?;
-        let count = cursor.u32()?;
-        self.left = self
-            .left
-            .checked_sub(count)
-            .ok_or(Error::TooLarge("samples of a part"))?;
-        let base = match head.base {
-            Some(base) => base,
-            None if head.from_moof => self.at,
-            None => self.end,
-        };
-        let mut offset = base;
-        if flags & 1 != 0 {
-            offset = base.saturating_add_signed(cursor.u32()?.cast_signed().into());
-        }
-        let mut first_flags = if flags & 4 != 0 { Some(cursor.u32()?) } else { None };
-        let defaults = head.defaults(track);
-        let optional = |cursor: &mut Cursor<'_>, flag: u32, otherwise: u32| {
-            if flags & flag == 0 { Ok(otherwise) } else { cursor.u32() }
-        };
-        self.run = self.run.saturating_add(1);
-        for _ in 0..count {
-            let duration = optional(&mut cursor, 0x100, defaults.duration)?;
-            let size = optional(&mut cursor, 0x200, defaults.size)?;
-            let listed = optional(&mut cursor, 0x400, defaults.flags)?;
-            let later = optional(&mut cursor, 0x800, 0)?.cast_signed();
-            each(&Sample {
-                track: place,
-                run: self.run,
-                dts,
-                later,
-                duration,
-                size,
-                offset,
-                flags: first_flags.take().unwrap_or(listed),
-            });
-            offset = offset.saturating_add(size.into());
-            dts = time(dts.saturating_add(duration.into()))?;
-        }
-        self.end = offset;
-        Ok(dts)
-    }
-}
-
-/// `tfdt`.
-fn decode_time(body: &[u8]) -> Result<i64, Error> {
-    let (version, _, mut cursor) = full(body)?;
-    let ticks = if version == 1 {
-        cursor.u64()?
-    } else {
-        cursor.u32()?.into()
-    };
-    time(i64::try_from(ticks).unwrap_or(i64::MAX))
 }
 
 /// Gives a copied `moof` another number, and adds ticks to the times of its tracks, as `by` says for a track's id.
