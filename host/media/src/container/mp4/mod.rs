@@ -1,5 +1,6 @@
 //! MP4 (ISO/IEC 14496-12): [`read`] takes a file apart, plain or fragmented; [`Writer`] makes the parts of a fragmented
-//! one. Sample entries are those of ISO/IEC 14496-15 (H.264, H.265), of the AV1, VP9 and Opus bindings and of
+//! one. Files that are not in memory: [`whole`] says how much of one that was cut off there is, [`recorded`] reads and cuts
+//! its parts where they are. Sample entries are those of ISO/IEC 14496-15 (H.264, H.265), of the AV1, VP9 and Opus bindings and of
 //! ISO/IEC 14496-14 (AAC).
 //!
 //! ```text
@@ -14,6 +15,7 @@ mod entry;
 mod first;
 mod fragment;
 mod header;
+mod part;
 mod read;
 pub mod recorded;
 mod segment;
@@ -24,10 +26,11 @@ mod track;
 mod whole;
 mod write;
 
+pub use part::{Body, Part, Piece, Sample};
 pub use read::{Movie, Step, read};
 pub use segment::Segment;
 pub use whole::{Whole, whole};
-pub use write::{Body, Part, Piece, Sample, Writer};
+pub use write::Writer;
 
 /// Tracks of a file.
 pub const MAX_TRACKS: usize = 16;

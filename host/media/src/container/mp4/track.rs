@@ -36,6 +36,19 @@ pub struct Track {
 }
 
 impl Track {
+    /// One that is to be written.
+    pub(super) fn new(id: u32, handler: [u8; 4], clock_rate: u32, entry: Bytes, size: [u32; 2]) -> Track {
+        Track {
+            id,
+            handler,
+            clock_rate,
+            entry,
+            size,
+            shift: 0,
+            defaults: Defaults::default(),
+        }
+    }
+
     /// Whether it is a track of pictures.
     pub fn is_video(&self) -> bool {
         self.handler == *b"vide"

@@ -14,11 +14,11 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{
-    MAX_PART_BYTES, MAX_PART_SAMPLES, MAX_TRACKS, Segment,
+    Body, MAX_PART_BYTES, MAX_PART_SAMPLES, MAX_TRACKS, Part, Piece, Sample, Segment,
     boxes::{patch, put_box, put_full},
     describe,
     first::First,
-    header,
+    header, track,
 };
 use crate::{Codec, Error, Flags, Frame, Kind, Payload, Track, TrackId, nal};
 
@@ -29,54 +29,6 @@ const NOT_SYNC: u32 = 0x0101_0000;
 /// No other sample depends on it.
 const DISPOSABLE: u32 = 0x0080_0000;
 
-/// What a [`Writer`] must know of a payload. It is bytes, or stands for bytes that are elsewhere: a plugin's handle, a
-/// range of a file.
-pub trait Body {
-    /// Bytes in it.
-    fn size(&self) -> usize;
-
-    /// Copies the first bytes, as many as fit and are there. Asked of the first frame of a track whose header needs it
-    /// (VP9, M-JPEG, AC-3, MPEG audio).
-    fn lead(&self, into: &mut [u8]);
-}
-
-impl Body for Payload {
-    fn size(&self) -> usize {
-        self.len()
-    }
-
-    fn lead(&self, into: &mut [u8]) {
-        Payload::lead(self, into);
-    }
-}
-
-impl Body for Bytes {
-    fn size(&self) -> usize {
-        self.len()
-    }
-
-    fn lead(&self, into: &mut [u8]) {
-        into.iter_mut().zip(self).for_each(|(to, from)| *to = *from);
-    }
-}
-
-/// A frame as it stands in a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sample<P> {
-    /// Its track.
-    pub track: TrackId,
-    /// Presentation time, in ticks of the track.
-    pub pts: i64,
-    /// Decoding time, in ticks of the track.
-    pub dts: i64,
-    /// In ticks; 0 when unknown.
-    pub duration: u32,
-    /// Whether decoding may start here, whether others need it.
-    pub flags: Flags,
-    /// Its bytes, or what stands for them.
-    pub payload: P,
-}
-
 /// Makes a fragmented file out of frames.
 #[derive(Debug)]
 pub struct Writer<P = Payload> {
@@ -86,25 +38,6 @@ pub struct Writer<P = Payload> {
     /// Payload bytes and samples that wait for a part.
     bytes: usize,
     samples: usize,
-}
-
-/// One part: `moof` and `mdat`. A file is the header and its parts, in order.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Part<P = Payload> {
-    /// `moof`, and the beginning of `mdat`.
-    pub head: Bytes,
-    /// What follows it.
-    pub body: Vec<Piece<P>>,
-}
-
-/// A piece of the body of a part.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Piece<P> {
-    /// Bytes that the writer made: parameter sets in front of a keyframe.
-    Inline(Bytes),
-    /// A frame as it was pushed.
-    Payload(P),
 }
 
 #[derive(Debug)]
@@ -202,15 +135,10 @@ impl<P: Body> Writer<P> {
     /// Something is missing that the header tells.
     pub fn header(&self) -> Result<Bytes, Error> {
         let numbered = (1u32..).zip(&self.lanes);
-        let tracks = numbered.map(|(id, lane)| header::Track {
-            id,
-            kind: lane.track.kind,
-            codec: &lane.track.codec,
-            clock_rate: lane.track.clock_rate,
-            lead: lane.lead,
-            first: lane.first,
-        });
-        header::write(&tracks.collect::<Vec<_>>(), self.segment.as_ref())
+        let tracks = numbered.map(|(id, lane)| lane.described(id));
+        let tracks = tracks.collect::<Result<Vec<_>, Error>>()?;
+        let leads = self.lanes.iter().map(|lane| lane.lead);
+        header::fragmented(tracks.iter().zip(leads), self.segment.as_ref())
     }
 
     /// The tracks have other parameters from here on. What the header says stays: H.264 and H.265 get the new parameter
@@ -348,6 +276,21 @@ impl Writer {
 }
 
 impl<P: Body> Lane<P> {
+    /// The track as the header of the file says it, under this number.
+    fn described(&self, id: u32) -> Result<track::Track, Error> {
+        let mut entry = BytesMut::new();
+        let codec = &self.track.codec;
+        describe::write(&mut entry, codec, self.first)?;
+        let of_frame = self.first.as_ref().and_then(First::dimensions);
+        let (width, height) = of_frame.or_else(|| codec.dimensions()).unwrap_or_default();
+        let handler = match self.track.kind {
+            Kind::Audio => *b"soun",
+            _ => *b"vide",
+        };
+        let (clock_rate, entry, size) = (self.track.clock_rate, entry.freeze(), [width << 16, height << 16]);
+        Ok(track::Track::new(id, handler, clock_rate, entry, size))
+    }
+
     /// The time of the track at which decoding of the file begins.
     fn before_zero(&self) -> i64 {
         self.zero.saturating_sub(self.lead)
@@ -404,16 +347,5 @@ impl<P: Body> Lane<P> {
             }
         });
         place
-    }
-}
-
-impl Part {
-    /// All bytes of the part, in order.
-    pub fn chunks(&self) -> impl Iterator<Item = &Bytes> {
-        let body = self.body.iter().flat_map(|piece| match piece {
-            Piece::Inline(bytes) => std::slice::from_ref(bytes),
-            Piece::Payload(payload) => payload.pieces(),
-        });
-        std::iter::once(&self.head).chain(body)
     }
 }
