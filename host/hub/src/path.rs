@@ -21,6 +21,7 @@ use crate::{
     ReadError, Reader, Resolver, Rule, Stages,
     hub::Shared,
     publication::{same_format, valid},
+    reader::Start,
     seat::Seat,
 };
 
@@ -561,13 +562,15 @@ impl Path {
             Some(id),
             publication,
             now,
-            config.reader_start,
+            Start::At(config.reader_start),
         ))
     }
 
     /// Reads what is being published now without becoming one of the readers: listed nowhere, counted nowhere, no reason to
-    /// keep a source going. For what belongs to the path itself, as its sinks do. Begins at the newest keyframe.
-    pub fn attend(self: &Arc<Self>, now: Instant) -> Option<(Opening, Reader)> {
+    /// keep a source going. For what belongs to the path itself, as its sinks do. Begins `back` in the past: at the newest GOP
+    /// start that is so old, or at the oldest that is left; how much that is, [`Limits::keep_back`] says. With zero it begins as a
+    /// reader does, at the newest keyframe.
+    pub fn attend(self: &Arc<Self>, now: Instant, back: Duration) -> Option<(Opening, Reader)> {
         let state = self.state.lock();
         let (publication, seat) = (state.publication.clone()?, state.seat.as_ref()?);
         let opening = Opening {
@@ -578,10 +581,11 @@ impl Path {
             tracks: publication.tracks(),
         };
         drop(state);
-        Some((
-            opening,
-            Reader::new(self.clone(), None, publication, now, ReaderStart::Keyframe),
-        ))
+        let start = match back {
+            Duration::ZERO => Start::At(ReaderStart::Keyframe),
+            back => Start::Back(back),
+        };
+        Some((opening, Reader::new(self.clone(), None, publication, now, start)))
     }
 
     pub(crate) fn forget_reader(&self, id: ReaderId, reason: CloseReason) {

@@ -17,6 +17,8 @@ use wasmtx_media::{Frame, TrackId, Tracks, WallClock};
 use crate::{
     Demand, Flow, Form, Lane, Limits, Notices, Opening, Output, PathName, Refusal, Stage, Wanted,
     path::Path,
+    path::ReaderStart,
+    reader::Start,
     ring::{Cursor, MAX_TRACKS, Ring, has_keyframes},
     seat::Seat,
 };
@@ -167,9 +169,12 @@ impl Publication {
         self.news.subscribe()
     }
 
-    pub(crate) fn join(&self, now: Instant, at_keyframe: bool) -> (Cursor, Arc<AtomicU64>) {
+    pub(crate) fn join(&self, now: Instant, start: Start) -> (Cursor, Arc<AtomicU64>) {
         let ring = self.ring.read();
-        let cursor = ring.join(now, at_keyframe);
+        let cursor = match start {
+            Start::At(start) => ring.join(now, start == ReaderStart::Keyframe),
+            Start::Back(back) => ring.join_back(now, back),
+        };
         let position = Arc::new(AtomicU64::new(cursor.next));
         // Registered under the ring's lock: the publisher cannot trim in between.
         let mut positions = self.positions.lock();
@@ -206,7 +211,7 @@ impl Publication {
         }
         if ring.push(now, frame) == Some(true) && ring.is_trim_due(now) {
             let floor = self.slowest();
-            ring.trim_before(floor);
+            ring.trim_before(now, floor);
         }
     }
 
@@ -589,9 +594,9 @@ mod tests {
         let path = PathName::new("cam1").unwrap();
         let publication = Publication::new(path, 1, WallClock(1), Limits::default(), tracks);
         let now = Instant::now();
-        let staying = publication.join(now, true);
+        let staying = publication.join(now, Start::At(ReaderStart::Keyframe));
         for _ in 0..10_000 {
-            drop(publication.join(now, true));
+            drop(publication.join(now, Start::At(ReaderStart::Keyframe)));
         }
         assert!(publication.positions.lock().len() <= 2 * MIN_POSITIONS);
         drop(staying);

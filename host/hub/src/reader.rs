@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::watch;
@@ -31,6 +31,15 @@ pub struct Reader {
     end: Option<CloseReason>,
 }
 
+/// Where a reader begins.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Start {
+    /// There.
+    At(ReaderStart),
+    /// So far back, see [`Ring::join_back`](crate::ring::Ring::join_back).
+    Back(Duration),
+}
+
 /// Where a reader stands. Readers of one publication that stand at the same place get the same frames next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing(Cursor);
@@ -52,10 +61,10 @@ impl Reader {
         id: Option<ReaderId>,
         publication: Arc<Publication>,
         now: Instant,
-        start: ReaderStart,
+        start: Start,
     ) -> Reader {
         let news = publication.news();
-        let (cursor, position) = publication.join(now, start == ReaderStart::Keyframe);
+        let (cursor, position) = publication.join(now, start);
         Reader {
             path,
             id,

@@ -9,8 +9,9 @@
 //!        a slow reader           a fast one
 //! ```
 //!
-//! The tail is the GOP cache. It reaches back to the newest GOP start, further only while a reader is still there, and
-//! never past [`Limits`]; a reader that the tail overtakes jumps to the newest GOP start.
+//! The tail is the GOP cache. It reaches back to the newest GOP start, or to one that is old enough for whoever may want to see
+//! the recent past ([`Limits::keep_back`]), further only while a reader is still there, and never past [`Limits`]; a reader that
+//! the tail overtakes jumps to the newest GOP start.
 
 use std::{
     collections::VecDeque,
@@ -46,7 +47,10 @@ pub struct Limits {
     pub start_age: Duration,
     /// … and not further back than this many payload bytes.
     pub start_bytes: usize,
-    /// Frames older than this are dropped, whoever still wants them.
+    /// The ring keeps so much of the past in whole GOPs, although nobody is there yet who reads it; zero: the newest GOP.
+    pub keep_back: Duration,
+    /// Frames older than this are dropped, whoever still wants them; with [`keep_back`](Self::keep_back), frames older than that and
+    /// [`start_age`](Self::start_age) together, if that is more.
     pub keep_age: Duration,
     /// When the ring holds more payload bytes than this the oldest frames are dropped, whoever still wants them. The
     /// newest frame always stays, whatever its size.
@@ -56,11 +60,22 @@ pub struct Limits {
     pub max_lag: Option<u64>,
 }
 
+impl Limits {
+    /// The oldest that a frame may become. A GOP that begins before what is to be kept has time to end.
+    fn oldest(&self) -> Duration {
+        match self.keep_back {
+            Duration::ZERO => self.keep_age,
+            back => self.keep_age.max(back.saturating_add(self.start_age)),
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Limits {
             start_age: Duration::from_secs(10),
             start_bytes: 32 << 20,
+            keep_back: Duration::ZERO,
             keep_age: Duration::from_secs(20),
             keep_bytes: 40 << 20,
             max_lag: None,
@@ -236,9 +251,10 @@ impl Ring {
     }
 
     fn trim_to_limits(&mut self, now: Instant) {
+        let most = self.limits.oldest();
         while self.entries.len() > 1 {
             let oldest = &self.entries[0];
-            let too_old = now.saturating_duration_since(oldest.at) > self.limits.keep_age;
+            let too_old = now.saturating_duration_since(oldest.at) > most;
             let too_many = self.bytes > self.limits.keep_bytes || self.entries.len() > MAX_ENTRIES;
             if !too_old && !too_many {
                 break;
@@ -258,9 +274,13 @@ impl Ring {
         due
     }
 
-    /// Drops what no reader at or behind `floor` can want: everything before it and before the newest GOP start.
-    pub(crate) fn trim_before(&mut self, floor: u64) {
-        let Some(start) = self.newest_start else { return };
+    /// Drops what neither a reader at or behind `floor` nor one to come can want.
+    pub(crate) fn trim_before(&mut self, now: Instant, floor: u64) {
+        let Some(newest) = self.newest_start else { return };
+        let start = match self.limits.keep_back {
+            Duration::ZERO => newest,
+            back => self.start_back(now, back).unwrap_or(newest),
+        };
         while self.first < floor.min(start) && self.entries.len() > 1 {
             self.drop_oldest();
         }
@@ -295,6 +315,30 @@ impl Ring {
             waiting: self.all_video(),
             grace: self.head() - next,
         }
+    }
+
+    /// A cursor for a reader that wants to begin in the past: at the newest GOP start that is at least `back` old, else at the oldest
+    /// that is left; at the live edge when there is none, or the stream stands still since.
+    pub(crate) fn join_back(&self, now: Instant, back: Duration) -> Cursor {
+        let age = |index| self.get(index).map(|entry| now.saturating_duration_since(entry.at));
+        let start = self.start_back(now, back);
+        let next = start.filter(|&index| age(index).is_some_and(|age| age <= self.limits.oldest()));
+        let next = next.unwrap_or(self.head());
+        Cursor {
+            next,
+            waiting: self.all_video(),
+            grace: self.head() - next,
+        }
+    }
+
+    /// The newest GOP start that is at least `back` old, else the oldest one.
+    fn start_back(&self, now: Instant, back: Duration) -> Option<u64> {
+        let old = |entry: &Arc<Entry>| now.saturating_duration_since(entry.at) >= back;
+        // Frames are in the order in which they came.
+        let old = self.entries.partition_point(old);
+        let before = self.entries.range(..old).rev().find(|entry| entry.starts_gop);
+        let start = before.or_else(|| self.entries.range(old..).find(|entry| entry.starts_gop));
+        start.map(|entry| entry.index)
     }
 
     fn is_near(&self, now: Instant, index: u64) -> bool {

@@ -74,6 +74,15 @@ impl Bench {
         }
     }
 
+    /// Trims, and sees that what a reader may want to begin with is still there.
+    fn trim(&mut self, floor: u64) {
+        let back = self.ring.limits.keep_back;
+        let wanted = self.ring.start_back(self.now, back);
+        self.ring.trim_before(self.now, floor);
+        self.ring.check_invariants();
+        assert_eq!(self.ring.start_back(self.now, back), wanted);
+    }
+
     fn take(&self, cursor: &mut Cursor) -> (Vec<u64>, u64) {
         let mut out = Vec::new();
         let taken = self.ring.take(cursor, usize::MAX, usize::MAX, &mut out);
@@ -166,11 +175,93 @@ fn a_configured_lag_counts_from_where_the_reader_started() {
 fn the_tail_reaches_back_to_the_newest_keyframe_or_the_slowest_reader() {
     let mut bench = Bench::new(Limits::default(), tracks(true, false));
     bench.play("KffKffKf");
-    bench.ring.trim_before(4);
+    bench.ring.trim_before(bench.now, 4);
     assert_eq!(bench.ring.first(), 4, "a reader at 4 still needs it");
-    bench.ring.trim_before(u64::MAX);
+    bench.ring.trim_before(bench.now, u64::MAX);
     assert_eq!(bench.ring.first(), 6, "nobody needs more than the newest GOP");
     bench.ring.check_invariants();
+}
+
+/// So many frames of a bench.
+fn frames(count: u32) -> Duration {
+    count * Duration::from_millis(40)
+}
+
+fn keeping_back(frames_back: u32) -> Limits {
+    Limits {
+        keep_back: frames(frames_back),
+        ..Limits::default()
+    }
+}
+
+#[test]
+fn the_tail_reaches_back_in_whole_gops_as_far_as_somebody_may_want_to_begin() {
+    let mut bench = Bench::new(keeping_back(3), tracks(true, false));
+    bench.play("KffKffKf");
+    bench.trim(u64::MAX);
+    assert_eq!(bench.ring.first(), 3, "the frame three back is within the second GOP");
+    bench.play("f");
+    bench.trim(u64::MAX);
+    assert_eq!(bench.ring.first(), 3);
+    bench.play("f");
+    bench.trim(u64::MAX);
+    assert_eq!(bench.ring.first(), 6);
+    bench.trim(1);
+    assert_eq!(bench.ring.first(), 6, "what is gone is gone");
+}
+
+#[test]
+fn who_begins_in_the_past_begins_at_a_keyframe_before_it_or_at_the_oldest_that_is_left() {
+    let mut bench = Bench::new(keeping_back(100), tracks(true, true));
+    bench.play("faKafKafKa");
+    let start = |bench: &Bench, back| bench.take(&mut bench.ring.join_back(bench.now, frames(back))).0[0];
+    assert_eq!(start(&bench, 1), 8);
+    assert_eq!(start(&bench, 2), 5);
+    assert_eq!(start(&bench, 5), 2);
+    assert_eq!(
+        start(&bench, 50),
+        2,
+        "before the first keyframe there is nothing to begin with"
+    );
+    let mut all = bench.ring.join_back(bench.now, Duration::MAX);
+    bench.play("f");
+    assert_eq!(bench.take(&mut all), ((2..11).collect(), 0));
+}
+
+#[test]
+fn a_past_that_is_too_long_ago_is_no_beginning() {
+    let mut bench = Bench::new(keeping_back(100), tracks(true, false));
+    bench.play("KfKf");
+    // Nobody published for a while.
+    bench.now += Limits::default().keep_age + Duration::from_secs(1);
+    let mut cursor = bench.ring.join_back(bench.now, frames(100));
+    bench.play("fK");
+    assert_eq!(bench.take(&mut cursor), (vec![5], 0));
+    let empty = Bench::new(keeping_back(100), tracks(true, false));
+    assert_eq!(empty.ring.join_back(empty.now, frames(1)).next, 0);
+}
+
+#[test]
+fn the_bounds_of_the_ring_hold_for_the_past_too() {
+    let limits = Limits {
+        keep_bytes: 500,
+        ..keeping_back(100)
+    };
+    let mut bench = Bench::new(limits, tracks(true, false));
+    bench.play("KfffKfffKf");
+    assert_eq!(bench.ring.first(), 5);
+    bench.trim(u64::MAX);
+    assert_eq!(bench.ring.first(), 8, "a GOP without its beginning is of no use");
+    let mut cursor = bench.ring.join_back(bench.now, frames(100));
+    assert_eq!(bench.take(&mut cursor).0, [8, 9]);
+    let age = Limits {
+        keep_age: frames(1),
+        start_age: frames(2),
+        ..keeping_back(4)
+    };
+    let mut bench = Bench::new(age, tracks(true, false));
+    bench.play("KffffKffff");
+    assert_eq!(bench.ring.first(), 3, "age bounds it, with time for a GOP to end");
 }
 
 #[test]
@@ -237,6 +328,7 @@ fn a_frame_of_an_unknown_track_is_refused() {
 enum Step {
     Push { track: TrackId, key: bool, size: usize },
     Join { at_keyframe: bool },
+    JoinBack { frames: u32 },
     Take { reader: usize, frames: usize },
     Trim,
 }
@@ -249,6 +341,7 @@ fn step() -> impl Strategy<Value = Step> {
             size,
         }),
         1 => any::<bool>().prop_map(|at_keyframe| Step::Join { at_keyframe }),
+        1 => (0u32..100).prop_map(|frames| Step::JoinBack { frames }),
         3 => (0usize..4, 1usize..20).prop_map(|(reader, frames)| Step::Take { reader, frames }),
         1 => Just(Step::Trim),
     ]
@@ -263,8 +356,10 @@ proptest! {
         steps in prop::collection::vec(step(), 1..400),
         keep_bytes in 200usize..3_000,
         max_lag in prop::option::of(1u64..20),
+        keep_back in 0u32..60,
     ) {
-        let mut bench = Bench::new(Limits { keep_bytes, max_lag, ..Limits::default() }, tracks(true, true));
+        let limits = Limits { keep_bytes, max_lag, ..keeping_back(keep_back) };
+        let mut bench = Bench::new(limits, tracks(true, true));
         // Per reader: its cursor, and the index of the last picture it saw.
         let mut readers: Vec<(Cursor, Option<u64>, Option<u64>)> = Vec::new();
         let mut pictures: Vec<u64> = Vec::new();
@@ -277,10 +372,18 @@ proptest! {
                     bench.push(track, track == VIDEO && key, size);
                 }
                 Step::Join { at_keyframe } => readers.push((bench.ring.join(bench.now, at_keyframe), None, None)),
+                Step::JoinBack { frames: back } => {
+                    let cursor = bench.ring.join_back(bench.now, frames(back));
+                    let begins = bench.ring.get(cursor.next);
+                    prop_assert!(begins.is_none_or(|entry| entry.starts_gop), "in the middle of a GOP");
+                    let between = |entry: &&Arc<Entry>| entry.starts_gop && bench.now - entry.at >= frames(back);
+                    let better = (cursor.next + 1..bench.ring.head()).filter_map(|index| bench.ring.get(index)).find(between);
+                    prop_assert!(better.is_none(), "further back than it wants");
+                    readers.push((cursor, None, None));
+                }
                 Step::Trim => {
                     let floor = readers.iter().map(|(cursor, ..)| cursor.next).min().unwrap_or(u64::MAX);
-                    bench.ring.trim_before(floor);
-                    bench.ring.check_invariants();
+                    bench.trim(floor);
                 }
                 Step::Take { reader, frames } => {
                     let count = readers.len().max(1);

@@ -721,7 +721,7 @@ async fn who_attends_sees_the_frames_and_is_no_reader() {
     let path = publisher.path().clone();
     publisher.push(house.now, WallClock(1), frame(0, true)).unwrap();
     publisher.push(house.now, WallClock(1), frame(3_000, true)).unwrap();
-    let (opening, mut attending) = path.attend(house.now).unwrap();
+    let (opening, mut attending) = path.attend(house.now, Duration::ZERO).unwrap();
     assert_eq!((opening.generation, &opening.tracks), (1, &tracks(Codec::Vp8)));
     assert_eq!(opening.publisher, Some(client()));
     assert!(path.readers().is_empty() && !path.watch().borrow().wanted());
@@ -729,7 +729,30 @@ async fn who_attends_sees_the_frames_and_is_no_reader() {
 
     publisher.close(house.now, CloseReason::Ended);
     assert_eq!(drain(&mut attending), (vec![3_000], Drained::Ended(CloseReason::Ended)));
-    assert!(path.attend(house.now).is_none());
+    assert!(path.attend(house.now, Duration::ZERO).is_none());
+}
+
+#[tokio::test]
+async fn who_attends_may_see_what_was_before_as_far_as_the_path_keeps_it() {
+    let limits = Limits {
+        keep_back: Duration::from_secs(3),
+        ..Limits::default()
+    };
+    let mut house = House::new(&[("all_others", PathConfig { limits, ..open() })]);
+    let mut publisher = house.publish("cam1").unwrap();
+    for second in 0..10 {
+        publisher
+            .push(house.now, WallClock(1), frame(second * 90_000, true))
+            .unwrap();
+        house.now += Duration::from_secs(1);
+    }
+    let begins = |back| {
+        let (_, mut attending) = publisher.path().attend(house.now, back).unwrap();
+        drain(&mut attending).0[0] / 90_000
+    };
+    assert_eq!(begins(Duration::ZERO), 9);
+    assert_eq!(begins(Duration::from_millis(2_500)), 7);
+    assert_eq!(begins(Duration::MAX), 6, "three seconds before the newest frame came");
 }
 
 #[tokio::test]

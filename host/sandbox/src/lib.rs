@@ -65,6 +65,6 @@ pub use policy::{AuthFailure, FilterFailure, OnError, SinkFailure, TranscoderFai
 pub use registry::{Chains, PluginSpec, Registry, Source, Use};
 pub use resolver::Resolvers;
 pub use services::Services;
-pub use sink::{Attendance, Sinks};
+pub use sink::{Attendance, Attended, Sinks};
 pub use transcoder::{Plan, Planned, Target};
 pub use watch::Watch;

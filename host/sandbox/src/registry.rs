@@ -298,14 +298,15 @@ impl Registry {
                 reason: format!("it does not export {}", Role::Sink),
             });
         }
-        Ok(Arc::new(Sinks::new(vec![Arc::new(Slot {
+        let slot = Arc::new(Slot {
             plugin,
             config,
             storage,
             on_error: used.on_error,
             allow_track_change: used.allow_track_change,
             position: CHAIN_LENGTH,
-        })])))
+        });
+        Ok(Arc::new(Sinks::new(vec![slot])))
     }
 
     /// Waits until what plugins keep over a restart is on the disk.

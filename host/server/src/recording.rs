@@ -14,7 +14,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{sync::watch, task::JoinHandle};
 use wasmtx_hub::{Hub, Path, PathName};
-use wasmtx_sandbox::{Attendance, Registry, Sinks};
+use wasmtx_sandbox::{Attendance, Attended, Registry};
 
 pub(crate) use self::told::{Counts, Told};
 use crate::force::InForce;
@@ -130,10 +130,10 @@ impl Switches {
     }
 
     /// What records the path now.
-    fn sinks(&self, path: &Path) -> Option<Arc<Sinks>> {
-        self.is_on(path)
-            .then(|| self.0.in_force.recorder(path)?.sinks())
-            .flatten()
+    fn sinks(&self, path: &Path) -> Option<Attended> {
+        let recorder = self.is_on(path).then(|| self.0.in_force.recorder(path)).flatten()?;
+        let back = recorder.pre_roll;
+        recorder.sinks().map(|sinks| Attended { sinks, back })
     }
 
     fn changed(&self) {

@@ -129,7 +129,7 @@ async fn a_stream_arrives_as_it_was_sent_and_begins_at_zero() {
     })
     .await;
     let path = to.path(&copy).unwrap();
-    let (_, mut reader) = path.attend(Instant::now()).unwrap();
+    let (_, mut reader) = path.attend(Instant::now(), Duration::ZERO).unwrap();
     let mut entries = Vec::new();
     eventually(|| {
         push(&mut publisher, number);

@@ -95,7 +95,7 @@ async fn online(path: &Arc<Path>, status: &mut watch::Receiver<PathStatus>, over
         if status.borrow_and_update().closed {
             return None;
         }
-        if let Some((opening, reader)) = path.attend(Instant::now())
+        if let Some((opening, reader)) = path.attend(Instant::now(), Duration::ZERO)
             && Some(opening.generation) != over
         {
             return Some(reader);

@@ -11,7 +11,27 @@ use wasmtx_hub::{CloseReason, Path};
 use super::{Sinks, task};
 
 /// What the sinks of a path are now.
-type Listed = dyn Fn(&Path) -> Option<Arc<Sinks>> + Send + Sync;
+type Listed = dyn Fn(&Path) -> Option<Attended> + Send + Sync;
+
+/// The sinks that a path is to have.
+#[derive(Clone)]
+pub struct Attended {
+    /// They.
+    pub sinks: Arc<Sinks>,
+    /// When they begin on a stream that runs already, they have so much of its past, as far as the path keeps that
+    /// ([`wasmtx_hub::Limits::keep_back`]); with zero, what came since the newest keyframe.
+    pub back: Duration,
+}
+
+impl From<Arc<Sinks>> for Attended {
+    /// Nothing of the past.
+    fn from(sinks: Arc<Sinks>) -> Attended {
+        Attended {
+            sinks,
+            back: Duration::ZERO,
+        }
+    }
+}
 
 /// Runs the sinks of all paths, until it is closed.
 pub struct Attendance {
@@ -25,14 +45,14 @@ pub struct Attendance {
 impl Attendance {
     /// Attends every path that `births` (of [`wasmtx_hub::Hub::births`]) announces. `listed` says what a path's sinks are; it
     /// is asked again after each [`reload`](Self::reload). Needs a tokio runtime.
-    pub fn spawn(
+    pub fn spawn<A: Into<Attended>>(
         mut births: mpsc::UnboundedReceiver<Arc<Path>>,
-        listed: impl Fn(&Path) -> Option<Arc<Sinks>> + Send + Sync + 'static,
+        listed: impl Fn(&Path) -> Option<A> + Send + Sync + 'static,
     ) -> Attendance {
         let (reloads, reloaded) = watch::channel(0);
         let (stop, mut stopped) = watch::channel(false);
         let (alive, over) = mpsc::channel(1);
-        let listed: Arc<Listed> = Arc::new(listed);
+        let listed: Arc<Listed> = Arc::new(move |path| listed(path).map(A::into));
         tokio::spawn(async move {
             loop {
                 let path = tokio::select! {
@@ -79,20 +99,32 @@ async fn attend(
 ) {
     let mut status = path.watch();
     let mut running = None::<Running>;
+    // A path may be born with its stream: that is a beginning, nothing is to be missed of it.
+    let mut beginning = Some(Duration::MAX);
     loop {
         reloaded.mark_unchanged();
         let wanted = listed(&path);
         let same = match (&running, &wanted) {
-            (Some(running), Some(wanted)) => Arc::ptr_eq(&running.sinks, wanted),
+            (Some(running), Some(wanted)) => Arc::ptr_eq(&running.sinks, &wanted.sinks),
             (None, None) => true,
             _ => false,
         };
         if !same {
-            if let Some(old) = running.take() {
+            let old = running.take();
+            if let Some(old) = &old {
                 old.stop.send_replace(Some(CloseReason::Reload));
             }
-            running = wanted.map(|sinks| begin(&path, sinks, &alive));
+            running = wanted.map(|Attended { sinks, back }| {
+                let back = match (beginning, old) {
+                    (Some(all), _) => all,
+                    (None, None) => back,
+                    // Those who are replaced had what was before.
+                    (None, Some(_)) => Duration::ZERO,
+                };
+                begin(&path, sinks, back, &alive)
+            });
         }
+        beginning = None;
         tokio::select! {
             closed = status.wait_for(|status| status.closed) => {
                 drop(closed);
@@ -110,12 +142,12 @@ async fn attend(
     }
 }
 
-fn begin(path: &Arc<Path>, sinks: Arc<Sinks>, alive: &mpsc::Sender<()>) -> Running {
+fn begin(path: &Arc<Path>, sinks: Arc<Sinks>, back: Duration, alive: &mpsc::Sender<()>) -> Running {
     let (stop, _) = watch::channel(None);
     for slot in &sinks.slots {
         let (slot, path, stopped, alive) = (slot.clone(), path.clone(), stop.subscribe(), alive.clone());
         tokio::spawn(async move {
-            task::run(&slot, &path, stopped).await;
+            task::run(&slot, &path, back, stopped).await;
             drop(alive);
         });
     }

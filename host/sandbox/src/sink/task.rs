@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -82,13 +82,22 @@ pub(super) struct Task {
     pub(super) died: bool,
 }
 
-/// Runs a sink until it is stopped, or the path is gone.
-pub(super) async fn run(slot: &Arc<Slot>, path: &Arc<Path>, mut stop: watch::Receiver<Option<CloseReason>>) {
+/// Runs a sink until it is stopped, or the path is gone. Of a stream that is there already it wants so much of what was before.
+pub(super) async fn run(
+    slot: &Arc<Slot>,
+    path: &Arc<Path>,
+    back: Duration,
+    mut stop: watch::Receiver<Option<CloseReason>>,
+) {
     let mut status = path.watch();
     let mut task = None::<Task>;
+    let mut back = back;
     while stopped(&stop).is_none() {
         let closed = status.borrow_and_update().closed;
-        let Some((opening, reader)) = path.attend(Instant::now()) else {
+        let attended = path.attend(Instant::now(), back);
+        // Of whatever begins from now on it misses nothing, however late it looks.
+        back = Duration::MAX;
+        let Some((opening, reader)) = attended else {
             if closed {
                 return;
             }

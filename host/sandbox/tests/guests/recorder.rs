@@ -149,7 +149,7 @@ impl House {
         };
         let sinks = registry.chains(&[used]).unwrap().sinks.unwrap();
         let (hub, _births) = Hub::new();
-        let attendance = Attendance::spawn(hub.births(), move |_| Some(sinks.clone().into()));
+        let attendance = Attendance::spawn(hub.births(), move |_| Some(sinks.clone()));
         let mut config = PathConfig::default();
         // The stream's clock runs faster than the sinks.
         config.limits.keep_age = Duration::MAX;

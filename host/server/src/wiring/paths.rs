@@ -68,20 +68,21 @@ fn path_config(global: &Global, conf: &PathConf) -> PathConfig {
         config::ReaderStart::Keyframe => ReaderStart::Keyframe,
         config::ReaderStart::Live => ReaderStart::Live,
     };
-    path.limits = limits(global);
+    path.limits = limits(global, conf);
     path.absolute_timestamp = conf.use_absolute_timestamp;
     path.write_merge_window = conf.write_merge_window;
     path
 }
 
 /// The ring's bounds: the GOP cache, and as much again for readers that fall behind.
-fn limits(global: &Global) -> Limits {
+fn limits(global: &Global, conf: &PathConf) -> Limits {
     let default = Limits::default();
     let cache = global.limits.cache_size.as_usize();
     let queue = (global.write_queue_size != config::DEFAULT_WRITE_QUEUE).then(|| global.write_queue_size.into());
     Limits {
         start_age: global.limits.cache_duration,
         start_bytes: cache,
+        keep_back: conf.record_pre_roll,
         keep_age: global.limits.cache_duration * 2,
         keep_bytes: cache.saturating_add(default.keep_bytes - default.start_bytes),
         max_lag: queue,
