@@ -1,6 +1,7 @@
 //! The sandbox with real guests, as `make plugins` builds them: what a guest may do, what happens when it does something
 //! else, and how one takes the place of another.
 
+mod house;
 mod outside;
 mod support;
 
@@ -13,6 +14,7 @@ mod limits;
 mod load;
 mod manage;
 mod recorder;
+mod recording;
 mod refused;
 mod resolver;
 mod sinks;

@@ -1,214 +1,16 @@
 //! Sinks: what they get, what they may keep, what their failures cost whom.
 
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    sync::{Arc, Mutex},
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use serde_json::json;
-use wasmtx_hub::{CloseReason, Hub, Limits, PathConfig, PathName, Peer, Publisher, Rule, Rules};
+use wasmtx_hub::{CloseReason, Limits, PathName, Peer};
 use wasmtx_media::WallClock;
-use wasmtx_sandbox::{
-    Attendance, PluginSpec, Registry, Services, SinkFailure, Use,
-    services::{Append, Directory, Place, Storage, StorageError, StorageGrant, Stored},
+use wasmtx_sandbox::{SinkFailure, Usage};
+
+use crate::{
+    house::{GUEST, House, series, sink},
+    support::{AUDIO, VIDEO, frame, plugin, tracks, used},
 };
-
-use crate::support::{AUDIO, VIDEO, frame, plugin, tracks, used};
-
-const GUEST: &str = "sink-modes";
-
-/// Files in memory, in place of a granted directory.
-#[derive(Clone, Default)]
-struct Memory(Arc<Mutex<BTreeMap<String, Vec<u8>>>>);
-
-impl Memory {
-    fn file(&self, name: &str) -> Option<Vec<u8>> {
-        self.0.lock().unwrap().get(name).cloned()
-    }
-}
-
-impl Storage for Memory {
-    fn directory(&self, _grant: &StorageGrant) -> Result<Arc<dyn Directory>, String> {
-        Ok(Arc::new(self.clone()))
-    }
-}
-
-impl Directory for Memory {
-    fn create(&self, name: &str) -> Result<Box<dyn Append>, StorageError> {
-        self.0.lock().unwrap().insert(name.to_owned(), Vec::new());
-        Ok(Box::new(Appending(self.clone(), name.to_owned())))
-    }
-
-    fn read(&self, name: &str, offset: u64, len: u32) -> Result<Bytes, StorageError> {
-        let file = Bytes::from(self.file(name).ok_or(StorageError::NotFound)?);
-        let from = usize::try_from(offset).unwrap().min(file.len());
-        Ok(file.slice(from..file.len().min(from + len as usize)))
-    }
-
-    fn list(&self, prefix: &str) -> Result<Vec<Stored>, StorageError> {
-        let files = self.0.lock().unwrap();
-        let files = files.iter().filter(|(name, _)| name.starts_with(prefix));
-        let stored = files.map(|(name, data)| Stored {
-            name: name.clone(),
-            size: data.len() as u64,
-            modified: 0,
-        });
-        Ok(stored.collect())
-    }
-
-    fn rename(&self, from: &str, to: &str) -> Result<(), StorageError> {
-        let mut files = self.0.lock().unwrap();
-        let data = files.remove(from).ok_or(StorageError::NotFound)?;
-        files.insert(to.to_owned(), data);
-        Ok(())
-    }
-
-    fn remove(&self, name: &str) -> Result<(), StorageError> {
-        let removed = self.0.lock().unwrap().remove(name);
-        removed.map(drop).ok_or(StorageError::NotFound)
-    }
-}
-
-struct Appending(Memory, String);
-
-impl Append for Appending {
-    fn append(&mut self, parts: &[Bytes]) -> Result<u64, StorageError> {
-        let mut files = self.0.0.lock().unwrap();
-        let file = files.get_mut(&self.1).ok_or(StorageError::NotFound)?;
-        parts.iter().for_each(|part| file.extend_from_slice(part));
-        Ok(file.len() as u64)
-    }
-
-    fn commit(&mut self) -> Result<u64, StorageError> {
-        self.append(&[])
-    }
-
-    fn finish(&mut self) -> Result<u64, StorageError> {
-        self.append(&[])
-    }
-}
-
-/// A server's worth of paths, with sinks.
-struct House {
-    hub: Hub,
-    registry: Registry,
-    attendance: Attendance,
-    files: Memory,
-    now: Instant,
-}
-
-fn sink(config: serde_json::Value) -> PluginSpec {
-    let mut spec = plugin(GUEST, config);
-    spec.grants.storage = Some(StorageGrant::private(Place::Directory("data".into()), u64::MAX));
-    spec
-}
-
-impl House {
-    /// One path, `cam1`, with one sink.
-    fn new(spec: PluginSpec) -> House {
-        // The streams' clock runs faster than the sinks.
-        let limits = Limits {
-            keep_age: Duration::MAX,
-            ..Limits::default()
-        };
-        House::with(spec, used(GUEST), limits)
-    }
-
-    fn with(spec: PluginSpec, used: Use, limits: Limits) -> House {
-        let files = Memory::default();
-        let mut services = Services::default();
-        services.storage = Arc::new(files.clone());
-        let state = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let registry = Registry::new(Some(state), services, vec![spec]).unwrap();
-        let sinks = registry.chains(&[used]).unwrap().sinks;
-        assert!(sinks.is_some());
-        let (hub, _) = Hub::new();
-        let attendance = Attendance::spawn(hub.births(), move |_| sinks.clone());
-        let mut config = PathConfig::default();
-        config.limits = limits;
-        let now = Instant::now();
-        hub.configure(now, Rules::new(vec![Rule::new("cam1", Arc::new(config)).unwrap()]));
-        House {
-            hub,
-            registry,
-            attendance,
-            files,
-            now,
-        }
-    }
-
-    /// A publisher, once the sink attends it.
-    async fn publish(&self) -> Stream {
-        let path = PathName::new("cam1").unwrap();
-        let peer = Peer {
-            kind: "rtspSession",
-            id: uuid::Uuid::nil(),
-        };
-        let publisher = self
-            .hub
-            .publish(self.now, WallClock(1), &path, peer, None, None, tracks())
-            .unwrap();
-        self.until("the sink is there", |usage| usage.path == "cam1").await;
-        Stream {
-            publisher,
-            now: self.now,
-            next: 0,
-        }
-    }
-
-    fn usage(&self) -> wasmtx_sandbox::Usage {
-        let status = self.registry.status();
-        let uses = status.into_iter().flat_map(|status| status.uses);
-        uses.last().unwrap_or_default()
-    }
-
-    async fn until(&self, what: &str, is_so: impl Fn(&wasmtx_sandbox::Usage) -> bool) {
-        let begun = Instant::now();
-        while !is_so(&self.usage()) {
-            let usage = self.usage();
-            assert!(begun.elapsed() < crate::support::PATIENCE, "never: {what}: {usage:?}");
-            tokio::task::yield_now().await;
-        }
-    }
-
-    async fn end(self) -> (Registry, Memory) {
-        self.attendance.close(crate::support::PATIENCE).await;
-        (self.registry, self.files)
-    }
-}
-
-/// A publication, and what was sent.
-struct Stream {
-    publisher: Publisher,
-    now: Instant,
-    next: u64,
-}
-
-impl Stream {
-    /// Sends frames of the video track, each tenth a keyframe; answers their payloads.
-    fn send(&mut self, frames: u64) -> Vec<u8> {
-        let mut sent = Vec::new();
-        for _ in 0..frames {
-            let frame = frame(VIDEO, self.next);
-            sent.extend_from_slice(&frame.payload);
-            self.next += 1;
-            self.now += Duration::from_millis(33);
-            self.publisher.push(self.now, WallClock(1), frame).unwrap();
-        }
-        sent
-    }
-}
-
-fn series(usage: &wasmtx_sandbox::Usage, name: &str) -> u64 {
-    let found = usage.series.iter().find(|(other, _)| other == name);
-    match found {
-        Some((_, wasmtx_sandbox::Sample::Counter(count))) => *count,
-        _ => 0,
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sink_writes_every_frame_to_its_file_and_is_no_reader() {
@@ -285,7 +87,7 @@ async fn a_slow_sink_loses_whole_gops_and_nobody_else_loses_anything() {
         (sent, 0),
         "the reader beside it has everything"
     );
-    let whole = |usage: &wasmtx_sandbox::Usage| usage.passed + usage.lost == stream.next;
+    let whole = |usage: &Usage| usage.passed + usage.lost == stream.next;
     house.until("everything was taken or lost", whole).await;
     // It goes on where a GOP begins, and is told that something is missing before it.
     stream.send(10);

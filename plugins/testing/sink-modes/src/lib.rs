@@ -10,9 +10,11 @@ use serde::Deserialize;
 use wasmtx_plugin::sink::{Interest, Item, Sink, Wants};
 use wasmtx_plugin::storage::{self, File};
 use wasmtx_plugin::{
-    CloseReason, Error, FrameInfo, Plugin, Publication, Snapshot, clock, control, http, json, kv, metrics,
+    CloseReason, Error, FrameInfo, Plugin, Publication, Snapshot, clock, control, http, json, kv, metrics, recording,
 };
 
+/// When recordings began.
+const BEGUN: Duration = Duration::from_secs(1);
 /// How long `slow` computes for each batch.
 const SLOW: Duration = Duration::from_millis(20);
 
@@ -32,6 +34,12 @@ enum Mode {
     Store,
     /// The same with bytes that pass through the guest.
     StoreCopied,
+    /// As `store`, and says so: a recording that begins with second 1 and lasts as many seconds as there were batches.
+    Record,
+    /// As `record`, but panics over each batch, once it is stored.
+    RecordTrap,
+    /// As `record`, but of a file that it did not make, too early, too late, and twice.
+    RecordFalsely,
     /// Writes until it is refused, then logs the refusal.
     Fill,
     /// Tries to leave the granted directory, and logs what came of it.
@@ -84,6 +92,8 @@ struct SinkModes {
     config: Config,
     path: String,
     publisher: Option<String>,
+    /// The name of the file.
+    to: String,
     /// Handed over at a swap.
     batches: u64,
     file: Option<File>,
@@ -98,6 +108,7 @@ impl Plugin for SinkModes {
             config,
             path: String::new(),
             publisher: None,
+            to: String::new(),
             batches: 0,
             file: None,
             hoard: Vec::new(),
@@ -140,9 +151,29 @@ impl Sink for SinkModes {
             _ => wants,
         };
         let to = self.config.to.replace("$PATH", &publication.path.replace('/', "_"));
-        if matches!(self.config.mode, Mode::Store | Mode::StoreCopied | Mode::Fill) {
-            self.file = Some(File::create(&to)?);
+        match self.config.mode {
+            Mode::Store | Mode::StoreCopied | Mode::Fill => self.file = Some(File::create(&to)?),
+            Mode::Record | Mode::RecordTrap => {
+                self.file = Some(File::create(&to)?);
+                recording::started(&to, BEGUN);
+            }
+            Mode::RecordFalsely => {
+                recording::started(&to, BEGUN);
+                recording::done(&to, BEGUN, BEGUN);
+                let file = File::create(&to)?;
+                recording::done(&to, BEGUN, BEGUN);
+                recording::started("../elsewhere", BEGUN);
+                recording::started(&to, BEGUN);
+                recording::started(&to, BEGUN * 2);
+                recording::done(&to, BEGUN, BEGUN);
+                file.finish()?;
+                recording::done(&to, BEGUN, BEGUN * 3);
+                recording::done(&to, BEGUN, BEGUN * 4);
+                recording::started(&to, BEGUN);
+            }
+            _ => {}
         }
+        self.to = to;
         self.path = publication.path;
         self.publisher = publication.publisher.map(|client| client.session);
         Ok(wants)
@@ -154,8 +185,12 @@ impl Sink for SinkModes {
             return Ok(());
         }
         match self.config.mode {
+            Mode::RecordTrap => {
+                self.store(&batch)?;
+                panic!("batch {number} is not to my liking");
+            }
             Mode::Tell | Mode::TellKeys => tell(number, batch.iter().map(|item| &item.info)),
-            Mode::Store | Mode::StoreCopied => self.store(&batch)?,
+            Mode::Store | Mode::StoreCopied | Mode::Record => self.store(&batch)?,
             Mode::Fill => self.fill(),
             Mode::Escape => escape(),
             Mode::Post => self.post(&batch),
@@ -192,7 +227,11 @@ impl Sink for SinkModes {
             (Mode::TrapInClose, _) => panic!("the end is not to my liking"),
             (Mode::SpinInClose, _) => spin(),
             (_, Some(file)) => match file.finish() {
-                Ok(size) => wasmtx_plugin::info!("finished at {size} bytes"),
+                Ok(size) => {
+                    wasmtx_plugin::info!("finished at {size} bytes");
+                    let duration = Duration::from_secs(self.batches);
+                    recording::done(&self.to, BEGUN, duration);
+                }
                 Err(error) => wasmtx_plugin::warn!("not finished: {}", error.name()),
             },
             _ => {}
@@ -306,6 +345,7 @@ mod tests {
     use super::*;
     use wasmtx_plugin::testing::{
         Reader, answer_http, configure, delta, h264, key, metrics, publication, set_storage_room, take_kicks, take_log,
+        take_recordings,
     };
 
     /// Two batches of two frames, then the end. Returns what was logged and what the second batch was answered.
@@ -342,6 +382,15 @@ mod tests {
             assert_eq!(lines.last().unwrap(), "finished at 16 bytes");
             assert_eq!(storage::read("a_b.bin", 0, 99).unwrap(), b"keydeltakeydelta");
         }
+    }
+
+    #[test]
+    fn a_recording_is_announced() {
+        let (_, answer) = run(r#"{"mode":"record","to":"$PATH.bin"}"#);
+        assert!(answer.is_ok());
+        let [started, done] = take_recordings().try_into().unwrap();
+        assert_eq!((started.file.as_str(), started.duration), ("a_b.bin", None));
+        assert_eq!((done.start, done.duration), (1_000_000, Some(2_000_000)));
     }
 
     #[test]
