@@ -23,6 +23,7 @@ mod listener;
 pub mod outbound;
 mod permission;
 mod proxy;
+pub mod recording;
 mod registry;
 pub mod rtmp;
 pub mod rtsp;

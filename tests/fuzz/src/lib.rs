@@ -196,10 +196,6 @@ pub const TARGETS: &[Target] = &[
         run: mpegts::stream,
     },
     Target {
-        name: "mpegts_recovery",
-        run: mpegts::recovery,
-    },
-    Target {
         name: "websocket",
         run: websocket::frames,
     },

@@ -1,7 +1,7 @@
 //! Where a directory is, and which are open.
 
 use std::{
-    io,
+    fmt, io,
     path::{Path, PathBuf},
     sync::{Arc, Weak},
 };
@@ -34,6 +34,15 @@ impl Place {
         match text.strip_prefix(S3) {
             Some(_) => Err("object stores are not built in".to_owned()),
             None => Ok(Place::Directory(text.into())),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Directory(path) => path.display().fmt(f),
+            Place::Objects(address) => f.write_str(address),
         }
     }
 }

@@ -27,6 +27,16 @@ pub enum MinFree {
     Bytes(u64),
 }
 
+impl MinFree {
+    /// So many bytes, of a file system of `total` bytes.
+    pub fn bytes(self, total: u64) -> u64 {
+        match self {
+            MinFree::Usual => FLOOR_BYTES.min(total / FLOOR_PART),
+            MinFree::Bytes(bytes) => bytes,
+        }
+    }
+}
+
 /// The room of a file system, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
@@ -46,10 +56,7 @@ impl Floor {
     }
 
     fn bytes(self, total: u64) -> u64 {
-        match self.0 {
-            MinFree::Usual => FLOOR_BYTES.min(total / FLOOR_PART),
-            MinFree::Bytes(bytes) => bytes,
-        }
+        self.0.bytes(total)
     }
 }
 

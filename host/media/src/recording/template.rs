@@ -221,6 +221,17 @@ impl Template {
         folder
     }
 
+    /// How many directories below the directory lead to the files of a path.
+    pub fn depth(&self, path: &str) -> usize {
+        let slashes = |text: &str| text.bytes().filter(|byte| *byte == b'/').count();
+        let of_piece = |piece: &Piece| match piece {
+            Piece::Text(text) => slashes(text),
+            Piece::Field(Field::Path) => slashes(path),
+            Piece::Field(_) => 0,
+        };
+        self.pieces.iter().map(of_piece).sum()
+    }
+
     fn has(&self, wanted: Field) -> bool {
         let found = |piece: &Piece| matches!(piece, Piece::Field(field) if *field == wanted);
         self.pieces.iter().any(found)

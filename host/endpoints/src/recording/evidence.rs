@@ -1,0 +1,183 @@
+//! How much time has really passed: what may be deleted for its age is judged by it, not by a clock that somebody sets.
+//!
+//! *Elapsed* time only grows. While the machine runs it grows with the machine's own clock, which nobody sets, across
+//! restarts of the server, too. For the time that the machine was off there is only the wall clock: it counts once that
+//! has been steady for a while after the start (the second confirmation), and not at all when it went backwards.
+//!
+//! A wall clock that disagrees with the machine's by more than an hour is *wrong* until it has been steady for a while.
+//! Meanwhile nothing is deleted for its age.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::PathBuf,
+    time::Duration,
+};
+
+use super::clock::Clock;
+
+/// A wall clock that steps by more (microseconds) has been set wrong, or had been.
+pub(super) const STEP: u64 = 3_600_000_000;
+/// A mark of the file's form.
+const VERSION: &str = "1";
+
+/// What is known about time.
+#[derive(Debug)]
+pub(super) struct Evidence {
+    file: PathBuf,
+    seen: Option<Seen>,
+    /// Since when the wall clock has agreed with the machine's, by the machine's; microseconds.
+    steady: u64,
+    /// Time that the machine was off, by a wall clock that is not confirmed yet.
+    off: u64,
+    wrong: bool,
+    /// This run has looked.
+    looked: bool,
+}
+
+/// What the clocks showed when they were last looked at; microseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    elapsed: u64,
+    running: u64,
+    wall: u64,
+    boot: Option<String>,
+}
+
+/// What may be concluded now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Now {
+    /// Microseconds of elapsed time.
+    pub(super) elapsed: u64,
+    /// Microseconds since 1970, by the wall clock.
+    pub(super) wall: u64,
+    /// The wall clock is confirmed: it has been steady for as long as was asked.
+    pub(super) confirmed: bool,
+    /// The wall clock disagrees with the machine's.
+    pub(super) wrong: bool,
+    /// It has begun to disagree just now, by so many microseconds.
+    pub(super) stepped: Option<i64>,
+}
+
+impl Evidence {
+    /// What the last run has kept in a file.
+    pub(super) fn open(file: PathBuf) -> Evidence {
+        let seen = fs::read_to_string(&file).ok().and_then(|text| read(&text));
+        Evidence {
+            file,
+            seen,
+            steady: 0,
+            off: 0,
+            wrong: false,
+            looked: false,
+        }
+    }
+
+    /// Microseconds of elapsed time.
+    pub(super) fn elapsed(&mut self, clock: &dyn Clock) -> u64 {
+        self.advance(clock).0.elapsed
+    }
+
+    /// Looks at the clocks, and keeps what they show. `confirm` is how long a wall clock has to be steady.
+    pub(super) fn look(&mut self, clock: &dyn Clock, confirm: Duration) -> Now {
+        let (seen, stepped) = self.advance(clock);
+        let steady = seen.running.saturating_sub(self.steady);
+        let confirmed = steady >= micros(confirm);
+        if confirmed {
+            self.wrong = false;
+            let off = std::mem::take(&mut self.off);
+            if let Some(seen) = &mut self.seen {
+                seen.elapsed = seen.elapsed.saturating_add(off);
+            }
+        }
+        let elapsed = self.seen.as_ref().map_or(0, |seen| seen.elapsed);
+        if let Err(error) = self.keep() {
+            tracing::warn!(path = %self.file.display(), "how old recordings are is not kept: {error}");
+        }
+        Now {
+            elapsed,
+            wall: seen.wall,
+            confirmed,
+            wrong: self.wrong,
+            stepped,
+        }
+    }
+
+    fn advance(&mut self, clock: &dyn Clock) -> (Seen, Option<i64>) {
+        let (running, wall) = (micros(clock.running()), clock.wall());
+        let (mut elapsed, mut stepped) = (0, None);
+        let first = !std::mem::replace(&mut self.looked, true);
+        let boot = match &self.seen {
+            Some(seen) if !first => seen.boot.clone(),
+            _ => clock.boot(),
+        };
+        match &self.seen {
+            None => self.steady = running,
+            Some(seen) => {
+                let same = !first || (boot.is_some() && seen.boot == boot && running >= seen.running);
+                // A machine that was off ran for as long as it runs now, at least.
+                let passed = if same {
+                    running.saturating_sub(seen.running)
+                } else {
+                    running
+                };
+                elapsed = seen.elapsed.saturating_add(passed);
+                let expected = seen.wall.saturating_add(passed);
+                let differs = if same {
+                    wall.abs_diff(expected) > STEP
+                } else {
+                    wall < seen.wall
+                };
+                if first {
+                    self.steady = if same { seen.running } else { running };
+                    self.off = if same { 0 } else { wall.saturating_sub(expected) };
+                }
+                if differs {
+                    (self.steady, self.off) = (running, 0);
+                    if !self.wrong {
+                        stepped = Some(wall.cast_signed().wrapping_sub(expected.cast_signed()));
+                    }
+                    self.wrong = true;
+                }
+            }
+        }
+        let seen = Seen {
+            elapsed,
+            running,
+            wall,
+            boot,
+        };
+        self.seen = Some(seen.clone());
+        (seen, stepped)
+    }
+
+    fn keep(&self) -> io::Result<()> {
+        let Some(seen) = &self.seen else { return Ok(()) };
+        let beside = self.file.with_extension("new");
+        let mut file = File::create(&beside)?;
+        let boot = seen.boot.as_deref().unwrap_or_default();
+        writeln!(file, "{VERSION} {} {} {} {boot}", seen.elapsed, seen.running, seen.wall)?;
+        file.sync_data()?;
+        fs::rename(beside, &self.file)
+    }
+}
+
+/// An older file, or a damaged one, is none: what is known of ages then begins anew.
+fn read(text: &str) -> Option<Seen> {
+    let mut words = text.strip_suffix('\n')?.split(' ');
+    if words.next()? != VERSION {
+        return None;
+    }
+    let mut number = || words.next()?.parse::<u64>().ok();
+    let (elapsed, running, wall) = (number()?, number()?, number()?);
+    Some(Seen {
+        elapsed,
+        running,
+        wall,
+        boot: words.next().filter(|boot| !boot.is_empty()).map(str::to_owned),
+    })
+}
+
+pub(super) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,5 @@
+mod listing;
+mod old;
+mod place;
+mod races;
+mod torn;
