@@ -25,6 +25,8 @@ mod tests;
 mod track;
 mod whole;
 mod write;
+#[cfg(test)]
+mod write_tests;
 
 pub use part::{Body, Part, Piece, Sample};
 pub use read::{Movie, Step, read};
