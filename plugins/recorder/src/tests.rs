@@ -402,6 +402,53 @@ fn parameter_sets_that_come_with_the_stream_are_waited_for() {
 }
 
 #[test]
+fn a_track_that_tells_with_its_first_frame_what_it_is_is_in_the_first_file() {
+    let mp3 = |sample_rate, channels| Track {
+        codec: "MPEG-1/2 Audio".into(),
+        clock_rate: 90_000,
+        sample_rate,
+        channels,
+        ..audio()
+    };
+    // Layer III, 128 kb/s, 44.1 kHz, stereo.
+    let frame = |n: u64| {
+        let payload = [&[0xff, 0xfb, 0x90, 0x00][..], &[n as u8; 413]].concat();
+        (info(AUDIO, n, 2_351, n * 26_122, true), payload)
+    };
+    let mut frames: Vec<_> = (10..200).map(frame).chain((0..PICTURES * 5).map(picture)).collect();
+    frames.sort_by_key(|(info, _)| info.wall);
+    let begins = frames.iter().position(|(info, _)| info.track == AUDIO).unwrap();
+    let mut reader = recorder(r#"{"partDuration":"100ms"}"#, [video(), mp3(0, 0)]);
+    feed(&mut reader, &frames[..begins]);
+    let mut reader = Reader::open(reader.into_sink(), publication("cam/1", [video(), mp3(44_100, 2)])).unwrap();
+    feed(&mut reader, &frames[begins..]);
+    reader.close(CloseReason::Ended);
+    let movies: Vec<_> = files().into_iter().map(|(_, movie)| movie).collect();
+    assert_eq!(movies.len(), 1, "{:?}", names());
+    assert_eq!(payloads(&movies, Kind::Audio), sent(&frames, AUDIO));
+    assert_eq!(payloads(&movies, Kind::Video), sent(&frames, VIDEO));
+}
+
+#[test]
+fn a_track_that_is_late_ends_one_file_and_not_each() {
+    let vp9 = Track {
+        id: 5,
+        codec: "VP9".into(),
+        parameters: Vec::new(),
+        ..video()
+    };
+    let mut reader = recorder("", [video(), vp9]);
+    let mut frames: Vec<_> = (0..PICTURES * 30).map(picture).collect();
+    // A keyframe of 64×64 pixels.
+    let rare = [0x82, 0x49, 0x83, 0x42, 0x00, 0x03, 0xf0, 0x03, 0xf0, 0x00, 0x00];
+    frames.extend((0..4).map(|n| (info(5, n, 7 * 90_000, n * 7_000_000 + 5_000_000, true), rare.to_vec())));
+    frames.sort_by_key(|(info, _)| info.wall);
+    feed(&mut reader, &frames);
+    reader.close(CloseReason::Ended);
+    assert_eq!(files().len(), 2, "{:?}", names());
+}
+
+#[test]
 fn a_full_disk_suspends_and_room_resumes_with_the_newest_group() {
     let mut reader = recorder("", [video(), audio()]);
     let frames = seconds(0..20);

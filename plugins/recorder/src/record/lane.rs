@@ -16,6 +16,8 @@ pub(super) struct Lane {
     pub(super) aligned: bool,
     /// The file at hand has this track.
     pub(super) included: bool,
+    /// A file was ended so that the next one has it: that happens once.
+    pub(super) late: bool,
     /// Decoding time and wall clock of its first frame in this recording, microseconds.
     pub(super) base: Option<(i64, u64)>,
 }
@@ -38,6 +40,7 @@ impl Lane {
             coded,
             last: None,
             included: true,
+            late: false,
             base: None,
         }
     }
@@ -60,6 +63,17 @@ impl Lane {
             self.track.codec,
             Codec::Vp9 | Codec::Mjpeg | Codec::Ac3 { .. } | Codec::Mp3 { .. }
         )
+    }
+
+    /// Whether it is what another one was: the same track, and nothing that stands in the header of a file is other.
+    pub(super) fn goes_on(&self, before: &Lane) -> bool {
+        let (track, old) = (&self.track, &before.track);
+        // Until its first frame nothing is known of it.
+        let unknown = matches!(old.codec, Codec::Mp3 { sample_rate: 0, .. }) && track.codec.same_format(&old.codec);
+        track.id == old.id
+            && track.clock_rate == old.clock_rate
+            && self.coded == before.coded
+            && (track.codec == old.codec || unknown)
     }
 
     /// Ticks to microseconds.

@@ -10,6 +10,8 @@ mod name;
 mod recorder;
 mod segment;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use recorder::{Frame, Recorder};
 pub(crate) use server::{Server, Told, Trouble};

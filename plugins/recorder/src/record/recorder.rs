@@ -25,6 +25,8 @@ const HOLE: i64 = SECOND;
 const SILENCE: i64 = 10 * SECOND;
 /// For so long a file waits for a track that is announced without its parameters.
 const UNDESCRIBED: i64 = 5 * SECOND;
+/// For so long a file waits for a track whose first frame tells what the file begins with.
+const FIRST_FRAMES: i64 = 2 * SECOND;
 /// Between two attempts to write to a disk that does not take it.
 const BACKOFF: u64 = 1_000_000;
 /// What is tried then is at least so long.
@@ -106,17 +108,17 @@ impl<S: Server> Recorder<S> {
             lanes.push(Lane::new(Track { codec, ..track.clone() }, coded));
         }
         let ids: Vec<TrackId> = lanes.iter().map(|lane| lane.track.id).collect();
-        let same = lanes.len() == self.lanes.len()
-            && lanes.iter().zip(&self.lanes).all(|(new, old)| {
-                let form = |lane: &Lane| (lane.track.id, lane.track.codec.clone(), lane.track.clock_rate);
-                form(new) == form(old) && new.coded == old.coded
-            });
+        let same = lanes.len() == self.lanes.len() && lanes.iter().zip(&self.lanes).all(|(new, old)| new.goes_on(old));
         if !same {
             self.end(None);
             self.lanes = lanes;
             self.leading = self.lanes.iter().position(Lane::is_video);
             self.start_anew();
             (self.undescribed, self.refused) = (None, false);
+        } else {
+            for (old, new) in self.lanes.iter_mut().zip(lanes) {
+                old.track = new.track;
+            }
         }
         ids
     }
@@ -156,7 +158,7 @@ impl<S: Server> Recorder<S> {
         }
         if !included {
             // Only now it can be told what it is.
-            self.renew = true;
+            self.renew |= !std::mem::replace(&mut lane.late, true);
             return;
         }
         let wall = entry.wall;
@@ -352,7 +354,10 @@ impl<S: Server> Recorder<S> {
         } else {
             self.settings.part
         };
-        if segment.lasts(micros) >= part || segment.is_full(self.settings.format) {
+        let over = segment.lasts(micros) >= part;
+        // Some tracks tell with their first frame what the file begins with.
+        let lacks = segment.lasts(micros) < FIRST_FRAMES && segment.lacks(&self.lanes, self.settings.format);
+        if over && !lacks || segment.is_full(self.settings.format) {
             self.flush();
         }
     }

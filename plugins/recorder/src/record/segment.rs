@@ -184,6 +184,15 @@ impl<S: Server> Segment<S> {
         Ok(())
     }
 
+    /// Whether it has not begun, for want of the first frame of some track.
+    pub(super) fn lacks(&self, lanes: &[Lane], format: Format) -> bool {
+        let Stage::Early(early) = &self.stage else { return false };
+        let missing = |(place, lane): (usize, &Lane)| {
+            needs_first(lane, format) && !lane.late && !early.iter().any(|entry| entry.lane == place)
+        };
+        lanes.iter().enumerate().any(missing)
+    }
+
     /// Makes a part of what waits.
     ///
     /// # Errors
@@ -217,10 +226,9 @@ impl<S: Server> Segment<S> {
             return Ok(());
         };
         (self.start, self.wall) = (first.micros, if first.wall == 0 { self.wall } else { first.wall });
-        let needs_first = |lane: &Lane| format == Format::Fmp4 && lane.needs_first();
         for (place, lane) in lanes.iter_mut().enumerate() {
             let flows = || early.iter().any(|entry| entry.lane == place);
-            lane.included = lane.is_described() && (!needs_first(lane) || flows());
+            lane.included = lane.is_described() && (!needs_first(lane, format) || flows());
         }
         let tracks: Vec<Track> = lanes
             .iter()
@@ -348,6 +356,11 @@ impl<S: Server> Segment<S> {
             duration,
         });
     }
+}
+
+/// Whether a file cannot begin before the first frame of a track, if it is to have it.
+fn needs_first(lane: &Lane, format: Format) -> bool {
+    format == Format::Fmp4 && lane.needs_first()
 }
 
 /// Appends; answers how much that was.
