@@ -196,6 +196,10 @@ pub const TARGETS: &[Target] = &[
         run: mpegts::stream,
     },
     Target {
+        name: "mpegts_recovery",
+        run: mpegts::recovery,
+    },
+    Target {
         name: "websocket",
         run: websocket::frames,
     },

@@ -1,9 +1,11 @@
 //! Transport streams: what is read from one is canonical, however it is cut, and reads the same once it was written.
 
+use std::convert::Infallible;
+
 use bytes::{Bytes, BytesMut};
 use wasmtx_media::{
     Codec, Frame, Track, Tracks,
-    container::mpegts::{Demuxer, MAX_TRACKS, Muxer, PACKET, Step},
+    container::mpegts::{self, Demuxer, MAX_TRACKS, Muxer, PACKET, Step},
     nal,
 };
 
@@ -40,6 +42,27 @@ pub(crate) fn stream(data: &[u8]) {
     if let (Some(tracks), None) = (told.next(), told.next()) {
         again(tracks, &steps);
     }
+}
+
+/// What is kept of a file that was cut off is kept whole the next time, and holds no frame that the file does not.
+pub(crate) fn recovery(data: &[u8]) {
+    let whole = |data: &[u8]| {
+        let Ok(length) = mpegts::whole(data.len() as u64, |offset, length| read(data, offset, length));
+        usize::try_from(length).unwrap()
+    };
+    let kept = whole(data);
+    assert!(kept <= data.len());
+    if kept < data.len() {
+        assert_eq!((kept % PACKET, whole(&data[..kept])), (0, kept));
+    }
+    let Ok(span) = mpegts::span(data.len() as u64, |offset, length| read(data, offset, length));
+    assert!(span.is_none_or(|span| span.start <= span.end));
+}
+
+fn read(data: &[u8], offset: u64, length: usize) -> Result<Bytes, Infallible> {
+    let from = usize::try_from(offset).unwrap().min(data.len());
+    let to = from.saturating_add(length).min(data.len());
+    Ok(Bytes::copy_from_slice(&data[from..to]))
 }
 
 /// Written and read again, each track has the frames that it had.

@@ -11,6 +11,16 @@
     clippy::arithmetic_side_effects,
     clippy::cast_possible_truncation
 )]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation
+    )
+)]
 
 use super::{CLOCK_RATE, packet::TIME_MASK, pes::Times};
 
@@ -127,7 +137,7 @@ impl Run {
 }
 
 /// How far `to` is behind `from`, the shorter way around.
-fn distance(from: u64, to: u64) -> i64 {
+pub(super) fn distance(from: u64, to: u64) -> i64 {
     let ahead = to.wrapping_sub(from) & TIME_MASK;
     if ahead > TIME_MASK >> 1 {
         ahead.wrapping_sub(TIME_MASK).wrapping_sub(1).cast_signed()

@@ -1,4 +1,5 @@
-//! MPEG transport streams (ISO/IEC 13818-1): [`Muxer`] makes one out of frames, [`Demuxer`] takes one apart.
+//! MPEG transport streams (ISO/IEC 13818-1): [`Muxer`] makes one out of frames, [`Demuxer`] takes one apart, [`whole`]
+//! tells how much of a file that was cut off can be kept, and [`span`] from when to when one lasts.
 //!
 //! ```text
 //! packets, 188 bytes each:  PAT  PMT  video video video …  audio  video …  PAT  PMT  video (key) …
@@ -19,12 +20,14 @@ mod elementary;
 mod mux;
 mod packet;
 mod pes;
+mod recovery;
 mod section;
 mod stream;
 
 pub use demux::{Demuxer, Step};
 pub use mux::Muxer;
 pub use packet::PACKET;
+pub use recovery::{Span, span, whole};
 
 /// Ticks per second of all times of a stream.
 pub const CLOCK_RATE: u32 = 90_000;

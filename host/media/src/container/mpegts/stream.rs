@@ -8,7 +8,16 @@
     clippy::arithmetic_side_effects,
     clippy::cast_possible_truncation
 )]
-#![cfg_attr(test, allow(clippy::unwrap_used))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation
+    )
+)]
 
 use super::section::{Entry, descriptors};
 use crate::{Codec, codec::adts};
