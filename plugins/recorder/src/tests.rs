@@ -269,6 +269,43 @@ fn pictures_that_begin_seconds_after_the_sound_are_where_they_belong() {
 }
 
 #[test]
+fn sound_that_comes_late_keeps_its_time_across_files() {
+    let mut reader = recorder(r#"{"segmentDuration":"2s","partDuration":"100ms"}"#, [video(), audio()]);
+    let frames = seconds(0..6);
+    // Of the same time, 300 ms later.
+    let mut late = frames.clone();
+    late.sort_by_key(|(info, _)| info.wall + if info.track == AUDIO { 300_000 } else { 0 });
+    set_clock(Duration::from_micros(BEGIN));
+    reader
+        .push(late.iter().map(|(info, payload)| (*info, payload.as_slice())))
+        .unwrap();
+    reader.close(CloseReason::Ended);
+    let movies: Vec<_> = files().into_iter().map(|(_, movie)| movie).collect();
+    assert_eq!(movies.len(), 3);
+    assert_eq!(payloads(&movies, Kind::Audio), sent(&frames, AUDIO));
+    for movie in &movies {
+        let begin = movie.segment.unwrap().dts;
+        for step in &movie.steps {
+            let Step::Frame(frame) = step else { continue };
+            let rate = if frame.track.0 == 1 { 90_000 } else { 48_000 };
+            // Each frame says in its payload which one it is.
+            let number = |at: usize| i64::from_be_bytes(frame.payload[at..at + 8].try_into().unwrap());
+            let (number, every) = if frame.track.0 == 1 {
+                (number(5), 40_000_000)
+            } else {
+                (number(1), 20_000_000)
+            };
+            let time = begin + frame.dts * 1_000_000_000 / rate;
+            assert!(
+                (time - number * every).abs() <= 20_834,
+                "{number} of {:?} is at {time}",
+                frame.track
+            );
+        }
+    }
+}
+
+#[test]
 fn one_picture_a_second_is_recorded_to_the_last() {
     let mut reader = recorder(r#"{"segmentDuration":"4s"}"#, [video()]);
     let picture = |n: u64| {

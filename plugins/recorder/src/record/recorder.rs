@@ -9,7 +9,7 @@ use super::{
     Server, Settings, Told, Trouble,
     lane::{Lane, Last},
     muxer,
-    segment::{Entry, Place, Segment},
+    segment::{Entry, MAX_LEAD, Place, Segment},
 };
 
 /// Microseconds.
@@ -310,10 +310,24 @@ impl<S: Server> Recorder<S> {
             stream: self.server.identity(),
             number: 0,
         };
-        let place = self.next.take().unwrap_or_else(fresh);
+        let next = self.next.take();
+        let goes_on = next.is_some();
+        let place = next.unwrap_or_else(fresh);
         let wall = if entry.wall == 0 { self.server.now() } else { entry.wall };
         self.lanes.iter_mut().for_each(|lane| lane.included = true);
-        self.segment = Some(Segment::new(place, entry.micros, wall));
+        let mut segment = Segment::new(place, entry.micros, wall);
+        if goes_on {
+            // Other tracks may be behind: what they have not sent yet belongs into this file.
+            let behind = self
+                .lanes
+                .iter()
+                .filter_map(|lane| lane.last)
+                .map(|last| last.micros.saturating_add(last.step));
+            behind
+                .filter(|micros| entry.micros.saturating_sub(*micros) <= MAX_LEAD)
+                .for_each(|micros| segment.expect(micros));
+        }
+        self.segment = Some(segment);
     }
 
     /// The next file belongs to another recording.
@@ -335,7 +349,7 @@ impl<S: Server> Recorder<S> {
         waits || !self.lanes.iter().any(Lane::is_described)
     }
 
-    fn add(&mut self, entry: Entry<S::Payload>) {
+    fn add(&mut self, mut entry: Entry<S::Payload>) {
         let micros = entry.micros;
         let size = entry.sample.payload.size();
         let Some(segment) = &self.segment else { return };
@@ -344,6 +358,9 @@ impl<S: Server> Recorder<S> {
         }
         let at = self.at;
         let Some(segment) = &mut self.segment else { return };
+        if let Some(lane) = self.lanes.get(entry.lane).filter(|_| micros < segment.floor()) {
+            entry.sample.dts = entry.sample.dts.max(lane.ticks(segment.floor()));
+        }
         if segment.push(&self.server, entry, at).is_err() {
             self.flush();
             return;

@@ -18,7 +18,7 @@ use super::{
 };
 
 /// How far before its first frame a file may begin, for frames of other tracks that come after it and are older. Microseconds.
-const MAX_LEAD: i64 = 1_000_000;
+pub(super) const MAX_LEAD: i64 = 1_000_000;
 /// Frames of a part, and those that the server keeps for it; with one more batch they are what it grants.
 const MAX_FRAMES: usize = 16_384;
 const MAX_HELD: usize = 224;
@@ -59,9 +59,10 @@ pub(super) struct Entry<P> {
 
 pub(super) struct Segment<S: Server> {
     place: Place,
-    /// Decoding time and wall clock of its beginning, microseconds.
+    /// Decoding time and wall clock of its beginning, microseconds. Settled when it begins: frames of other tracks that come later may be older.
     start: i64,
     wall: u64,
+    expected: i64,
     stage: Stage<S::Payload>,
     header: Bytes,
     /// Made and not on the disk.
@@ -105,6 +106,7 @@ impl<S: Server> Segment<S> {
             place,
             start,
             wall,
+            expected: i64::MAX,
             stage: Stage::Early(Vec::new()),
             header: Bytes::new(),
             parts: Vec::new(),
@@ -125,6 +127,19 @@ impl<S: Server> Segment<S> {
 
     pub(super) fn start(&self) -> i64 {
         self.start
+    }
+
+    /// A frame of this time is still to come.
+    pub(super) fn expect(&mut self, micros: i64) {
+        self.expected = self.expected.min(micros);
+    }
+
+    /// Before this time nothing can stand in it any more.
+    pub(super) fn floor(&self) -> i64 {
+        match self.stage {
+            Stage::Early(_) => i64::MIN,
+            _ => self.start,
+        }
     }
 
     /// Whether a part of it is on the disk.
@@ -225,7 +240,14 @@ impl<S: Server> Segment<S> {
         else {
             return Ok(());
         };
-        (self.start, self.wall) = (first.micros, if first.wall == 0 { self.wall } else { first.wall });
+        let start = if self.expected < floor {
+            first.micros
+        } else {
+            first.micros.min(self.expected)
+        };
+        let lead = first.micros.saturating_sub(start);
+        let wall = if first.wall == 0 { self.wall } else { first.wall };
+        (self.start, self.wall) = (start, wall.saturating_sub(lead.unsigned_abs()));
         for (place, lane) in lanes.iter_mut().enumerate() {
             let flows = || early.iter().any(|entry| entry.lane == place);
             lane.included = lane.is_described() && (!needs_first(lane, format) || flows());
@@ -236,6 +258,7 @@ impl<S: Server> Segment<S> {
             .map(|lane| lane.track.clone())
             .collect();
         let dts = lanes.get(first.lane).map_or(0, |lane| lane.nanos(first.sample.dts));
+        let dts = dts.saturating_sub(lead.saturating_mul(1_000));
         let segment = mp4::Segment {
             stream: self.place.stream,
             number: self.place.number,
@@ -279,7 +302,7 @@ impl<S: Server> Segment<S> {
         };
         let header = if fresh { &self.header[..] } else { &[] };
         let mut written = put(server, &mut file, header, &self.parts);
-        if written.is_ok() && !last {
+        if !last {
             written = written.and_then(|bytes| server.commit(&mut file).map(|()| bytes));
         }
         let bytes = match written {
@@ -302,25 +325,26 @@ impl<S: Server> Segment<S> {
                 start: self.wall,
             });
         }
-        let written = if last {
-            server.finish(file)
-        } else {
-            self.file = Some((file, name.clone()));
-            Ok(())
-        };
-        if written.is_ok() {
-            self.written = self.made.0;
-            server.tell(Told::Part {
-                bytes,
-                wall: self.made.1,
-            });
-            self.parts.clear();
-            (self.waiting, self.since) = (Waiting::default(), None);
+        if !last {
+            self.file = Some((file, name));
+            self.settle(server, bytes);
+            return Ok(bytes > 0);
         }
-        if last {
-            self.tell_done(server, &name);
+        let finished = server.finish(file);
+        if finished.is_ok() {
+            self.settle(server, bytes);
         }
-        written.map(|()| bytes > 0)
+        self.tell_done(server, &name);
+        finished.map(|()| bytes > 0)
+    }
+
+    /// What was made is on the disk.
+    fn settle(&mut self, server: &S, bytes: u64) {
+        self.written = self.made.0;
+        self.parts.clear();
+        (self.waiting, self.since) = (Waiting::default(), None);
+        let wall = self.made.1;
+        server.tell(Told::Part { bytes, wall });
     }
 
     /// The last part of the file, if there is something to write. `until` is the track whose next frame is in the next file, and when it is decoded.
