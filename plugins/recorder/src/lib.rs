@@ -98,7 +98,7 @@ impl Sink for Recording {
                 duration: info.duration,
                 wall: info.wall,
                 flags: Flags(info.flags),
-                payload: item.data.into(),
+                payload: item.into(),
             });
         }
         Ok(())

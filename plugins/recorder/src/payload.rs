@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use wasmtx_media::container::mp4::Body;
 use wasmtx_plugin::Held;
+use wasmtx_plugin::sink::Item;
 
 /// Up to here a frame is copied: giving it to the server by its handle would cost more.
 const SMALL: u32 = 2 << 10;
@@ -12,19 +13,18 @@ const RUN: u32 = 4 << 20;
 
 /// What stands for the bytes of a frame.
 pub(crate) enum Payload {
-    /// They are in the server.
-    There(Held),
+    /// They are in the server, so many: asking for that each time would cost more than all else.
+    There(Held, u32),
     /// They are here.
     Here(Bytes),
 }
 
-impl From<Held> for Payload {
-    fn from(held: Held) -> Payload {
-        let size = held.size();
-        if size <= SMALL {
-            return Payload::Here(held.read(0..size).into());
+impl From<Item> for Payload {
+    fn from(item: Item) -> Payload {
+        if item.size <= SMALL {
+            return Payload::Here(item.payload().into());
         }
-        Payload::There(held)
+        Payload::There(item.data, item.info.size)
     }
 }
 
@@ -38,14 +38,13 @@ impl Payload {
     /// A copy, or a share of what is here.
     pub(crate) fn bytes(&self) -> Bytes {
         match self {
-            Payload::There(held) => all(held),
+            Payload::There(held, size) => all(held, *size),
             Payload::Here(bytes) => bytes.clone(),
         }
     }
 }
 
-fn all(held: &Held) -> Bytes {
-    let size = held.size();
+fn all(held: &Held, size: u32) -> Bytes {
     if size <= RUN {
         return held.read(0..size).into();
     }
@@ -64,14 +63,14 @@ fn all(held: &Held) -> Bytes {
 impl Body for Payload {
     fn size(&self) -> usize {
         match self {
-            Payload::There(held) => held.size() as usize,
+            Payload::There(_, size) => *size as usize,
             Payload::Here(bytes) => bytes.len(),
         }
     }
 
     fn lead(&self, into: &mut [u8]) {
         match self {
-            Payload::There(held) => {
+            Payload::There(held, _) => {
                 let lead = held.read(0..u32::try_from(into.len()).unwrap_or(u32::MAX));
                 into.iter_mut().zip(lead).for_each(|(to, from)| *to = from);
             }

@@ -63,7 +63,7 @@ impl Server for Host {
 
     fn here<'a>(&self, payload: &'a Payload) -> Option<&'a [u8]> {
         match payload {
-            Payload::There(_) => None,
+            Payload::There(..) => None,
             Payload::Here(bytes) => Some(bytes),
         }
     }
@@ -92,7 +92,7 @@ impl Server for Host {
 
     fn append_payload(&self, file: &mut File, payload: &Payload) -> Result<(), Trouble> {
         match payload {
-            Payload::There(held) => file.append_held(held)?,
+            Payload::There(held, _) => file.append_held(held)?,
             Payload::Here(bytes) => file.append(bytes)?,
         };
         Ok(())
