@@ -181,3 +181,147 @@ fn read(text: &str) -> Option<Seen> {
 pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{env, path::Path};
+
+    use super::*;
+
+    const SECOND: u64 = 1_000_000;
+    const HOUR: u64 = 3_600 * SECOND;
+    const CONFIRM: Duration = Duration::from_secs(1_800);
+
+    #[derive(Clone)]
+    struct At {
+        wall: u64,
+        running: u64,
+        boot: &'static str,
+    }
+
+    impl Clock for At {
+        fn wall(&self) -> u64 {
+            self.wall
+        }
+
+        fn running(&self) -> Duration {
+            Duration::from_micros(self.running)
+        }
+
+        fn boot(&self) -> Option<String> {
+            Some(self.boot.to_owned()).filter(|boot| !boot.is_empty())
+        }
+    }
+
+    fn file(name: &str) -> PathBuf {
+        let file = env::temp_dir().join(format!("wasmtx-evidence-{}-{name}", std::process::id()));
+        let _ = fs::remove_file(&file);
+        file
+    }
+
+    fn look(file: &Path, at: &At) -> Now {
+        Evidence::open(file.to_owned()).look(at, CONFIRM)
+    }
+
+    fn noon() -> At {
+        At {
+            wall: 1_717_243_200 * SECOND,
+            running: 5 * HOUR,
+            boot: "a",
+        }
+    }
+
+    #[test]
+    fn time_that_the_machine_ran_is_counted_across_restarts() {
+        let file = file("restarts");
+        let mut at = noon();
+        assert_eq!(look(&file, &at).elapsed, 0);
+        for hours in 1..5 {
+            (at.wall, at.running) = (at.wall + HOUR, at.running + HOUR);
+            let now = look(&file, &at);
+            assert_eq!((now.elapsed, now.confirmed, now.wrong), (hours * HOUR, true, false));
+        }
+        let _ = fs::remove_file(file);
+    }
+
+    #[test]
+    fn a_set_clock_is_told_once_and_confirmed_later() {
+        let file = file("set");
+        let mut at = noon();
+        let mut evidence = Evidence::open(file.clone());
+        assert!(!evidence.look(&at, CONFIRM).confirmed);
+        (at.wall, at.running) = (at.wall + HOUR, at.running + HOUR);
+        assert!(evidence.look(&at, CONFIRM).confirmed);
+        // A minute later it shows the day after.
+        (at.wall, at.running) = (at.wall + 25 * HOUR, at.running + 60 * SECOND);
+        let now = evidence.look(&at, CONFIRM);
+        assert_eq!(now.stepped, Some((25 * HOUR - 60 * SECOND).cast_signed()));
+        assert!(now.wrong && !now.confirmed);
+        assert_eq!(now.elapsed, HOUR + 60 * SECOND);
+        (at.wall, at.running) = (at.wall + HOUR / 4, at.running + HOUR / 4);
+        let now = evidence.look(&at, CONFIRM);
+        assert!(now.wrong && !now.confirmed && now.stepped.is_none());
+        (at.wall, at.running) = (at.wall + HOUR / 2, at.running + HOUR / 2);
+        let now = evidence.look(&at, CONFIRM);
+        assert!(!now.wrong && now.confirmed);
+        assert_eq!(now.elapsed, HOUR + 60 * SECOND + HOUR / 4 * 3);
+        let _ = fs::remove_file(file);
+    }
+
+    #[test]
+    fn time_off_counts_once_when_it_is_confirmed_and_never_backwards() {
+        for (off, counted) in [(48 * HOUR, 48 * HOUR), (0, 0)] {
+            let file = file("off");
+            let mut at = noon();
+            look(&file, &at);
+            at = At {
+                wall: at.wall + off + 60 * SECOND,
+                running: 60 * SECOND,
+                boot: "b",
+            };
+            let mut evidence = Evidence::open(file.clone());
+            assert_eq!(evidence.look(&at, CONFIRM).elapsed, 60 * SECOND);
+            for halves in 1..4 {
+                (at.wall, at.running) = (at.wall + HOUR / 2, at.running + HOUR / 2);
+                let now = evidence.look(&at, CONFIRM);
+                assert_eq!(now.elapsed, 60 * SECOND + halves * HOUR / 2 + counted);
+            }
+            let _ = fs::remove_file(file);
+        }
+        let file = file("past");
+        look(&file, &noon());
+        let past = At {
+            wall: 5,
+            running: HOUR,
+            boot: "b",
+        };
+        let now = look(&file, &past);
+        assert!(now.wrong && now.stepped.is_some());
+        assert_eq!(now.elapsed, HOUR);
+        let _ = fs::remove_file(file);
+    }
+
+    #[test]
+    fn a_run_that_cannot_be_told_apart_is_a_new_one() {
+        let file = file("unknown");
+        let mut at = noon();
+        at.boot = "";
+        look(&file, &at);
+        at.running = 10 * SECOND;
+        assert_eq!(look(&file, &at).elapsed, 10 * SECOND);
+        let _ = fs::remove_file(file);
+    }
+
+    #[test]
+    fn a_damaged_file_is_none() {
+        let whole = "1 5 6 7 boot-id\n";
+        assert!(read(whole).is_some());
+        for cut in 0..whole.len() {
+            assert!(read(&whole[..cut]).is_none(), "{cut}");
+        }
+        for text in ["2 5 6 7 a\n", "1 x 6 7 a\n", "1 5 6\n", "1 5 6 -7 a\n"] {
+            assert!(read(text).is_none(), "{text}");
+        }
+        assert_eq!(read("1 5 6 7 \n").unwrap().boot, None);
+    }
+}

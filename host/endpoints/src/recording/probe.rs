@@ -12,10 +12,12 @@ use bytes::{Buf, Bytes, BytesMut};
 use parking_lot::Mutex;
 use wasmtx_media::{
     Error as MediaError,
-    container::mp4::{
-        Whole,
-        recorded::{self, Header},
-        whole,
+    container::{
+        mp4::{
+            self,
+            recorded::{self, Header},
+        },
+        mpegts,
     },
     recording::Format,
 };
@@ -32,6 +34,8 @@ const MAX_BOXES: usize = 1 << 20;
 /// Size and kind.
 const BOX_HEAD: u32 = 8;
 const MICROS: i128 = 1_000_000;
+/// Of a transport stream, per second.
+const TICKS: i128 = 90_000;
 
 /// What a file says about itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,10 +60,7 @@ pub(super) enum Error {
 pub(super) fn facts(reader: &Reader, format: Format, duration: Option<u64>) -> Result<Facts, Error> {
     match format {
         Format::Fmp4 => fmp4(reader, duration),
-        Format::MpegTs => Ok(Facts {
-            duration: duration.unwrap_or(0),
-            ..Facts::default()
-        }),
+        Format::MpegTs => mpegts(reader, duration),
     }
 }
 
@@ -87,14 +88,29 @@ pub(super) fn all<'a>(directory: &Directory, segments: &[&'a Segment], at_once: 
 
 /// Bytes of the longest beginning of a file that is whole, of its `size`.
 pub(super) fn whole_length(reader: &Reader, format: Format, size: u64) -> Result<u64, storage::Error> {
+    let read = |offset, length| read_full(reader, offset, u32::try_from(length).unwrap_or(u32::MAX));
     match format {
-        Format::Fmp4 => whole(size, |offset, length| {
-            let length = u32::try_from(length).unwrap_or(u32::MAX);
-            read_full(reader, offset, length)
-        })
-        .map(|Whole { len, .. }| len),
-        Format::MpegTs => Ok(size),
+        Format::Fmp4 => mp4::whole(size, read).map(|whole| whole.len),
+        Format::MpegTs => mpegts::whole(size, read),
     }
+}
+
+/// Nothing in a transport stream says what it joins.
+fn mpegts(reader: &Reader, duration: Option<u64>) -> Result<Facts, Error> {
+    let duration = match duration {
+        Some(duration) => duration,
+        None => {
+            let read = |offset, length| read_full(reader, offset, u32::try_from(length).unwrap_or(u32::MAX));
+            let span = mpegts::span(reader.len()?, read)?;
+            let ticks = span.map_or(0, |span| span.end.saturating_sub(span.start));
+            let micros = i128::from(ticks) * MICROS / TICKS;
+            u64::try_from(micros).unwrap_or(0)
+        }
+    };
+    Ok(Facts {
+        duration,
+        ..Facts::default()
+    })
 }
 
 fn fmp4(reader: &Reader, duration: Option<u64>) -> Result<Facts, Error> {

@@ -37,7 +37,7 @@ const NEWEST: u64 = 3_600_000_000;
 /// A segment is not longer (microseconds); so much is believed of a file's time.
 const LONGEST: u64 = 86_400_000_000;
 /// When room is made, this part of the floor more than needed, so that it is not made for every part of a recording.
-const SPARE_PART: u64 = 8;
+const SPARE_PART: u64 = 2;
 
 /// What was found old in each path, and waits for a second look.
 #[derive(Debug, Default)]
