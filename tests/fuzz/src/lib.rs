@@ -200,6 +200,10 @@ pub const TARGETS: &[Target] = &[
         run: mpegts::recovery,
     },
     Target {
+        name: "mpegts_view",
+        run: mpegts::view,
+    },
+    Target {
         name: "websocket",
         run: websocket::frames,
     },

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 
 use bytes::{Bytes, BytesMut};
 use wasmtx_media::{
-    Codec, Frame, Track, Tracks,
-    container::mpegts::{self, Demuxer, MAX_TRACKS, Muxer, PACKET, Step},
+    Codec, Error, Frame, Track, Tracks,
+    container::mpegts::{self, Demuxer, MAX_TRACKS, Muxer, PACKET, Step, View},
     nal,
 };
 
@@ -57,6 +57,23 @@ pub(crate) fn recovery(data: &[u8]) {
     }
     let Ok(span) = mpegts::span(data.len() as u64, |offset, length| read(data, offset, length));
     assert!(span.is_none_or(|span| span.start <= span.end));
+}
+
+/// Parts follow each other without a gap up to the length that was told, and are the same wherever reading begins.
+pub(crate) fn view(data: &[u8]) {
+    let reader = |offset, length| read(data, offset, length).map_err(|never: Infallible| -> Error { match never {} });
+    let Ok(view) = View::open(data.len() as u64, reader) else {
+        return;
+    };
+    let mut at = view.header().len() as u64;
+    while let Ok(Some((start, part))) = view.part(at, reader) {
+        assert!(start == at && !part.is_empty());
+        let last = start + part.len() as u64 - 1;
+        assert_eq!(view.part(last, reader), Ok(Some((start, part))));
+        assert!(view.near(1_000_000_000, reader).is_ok_and(|near| near < view.len()));
+        at = last + 1;
+    }
+    assert!(at <= view.len());
 }
 
 fn read(data: &[u8], offset: u64, length: usize) -> Result<Bytes, Infallible> {

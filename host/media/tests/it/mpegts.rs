@@ -7,11 +7,11 @@ use wasmtx_media::{
     codec::{ac3, adts, mp3},
     container::{
         mp4::{self, Step},
-        mpegts::{self, Demuxer, Muxer},
+        mpegts::{self, Demuxer, Muxer, View},
     },
 };
 
-use crate::tool::{converted, ffprobe, made, remuxed};
+use crate::tool::{converted, decoded, ffprobe, made, remuxed};
 
 const PICTURES: &str = "-f lavfi -i testsrc2=size=176x144:rate=25:duration=2";
 const SOUND: &str = "-f lavfi -i sine=440:duration=2";
@@ -293,4 +293,42 @@ fn mp3_is_read_from_theirs_and_from_ours() {
     let theirs = remuxed(&file, "-f mpegts");
     check_same(&before, &demux(&theirs, 999));
     check_same(&before, &demux(&mux(&before.0, &before.1), 999));
+}
+
+/// What a transport stream looks like as an MP4.
+fn viewed(stream: &[u8]) -> Vec<u8> {
+    let mut read = |offset: u64, length: usize| {
+        let from = usize::try_from(offset).unwrap().min(stream.len());
+        Ok::<_, wasmtx_media::Error>(Bytes::copy_from_slice(&stream[from..stream.len().min(from + length)]))
+    };
+    let view = View::open(stream.len() as u64, &mut read).unwrap();
+    let mut file = view.header().to_vec();
+    while let Some((_, part)) = view.part(file.len() as u64, &mut read).unwrap() {
+        file.extend_from_slice(&part);
+    }
+    assert_eq!(file.len() as u64, view.len());
+    file
+}
+
+#[test]
+fn a_stream_that_is_looked_at_as_an_mp4_decodes_to_what_it_was() {
+    for (sources, encoder) in [
+        (
+            format!("{PICTURES} {SOUND}"),
+            "-c:v libx264 -bf 3 -g 10 -pix_fmt yuv420p -c:a aac -ac 2",
+        ),
+        (
+            format!("{PICTURES} {SOUND}"),
+            "-c:v libx265 -x265-params log-level=none:info=0:keyint=10 -pix_fmt yuv420p -c:a ac3 -ar 48000",
+        ),
+        (SOUND.to_owned(), "-c:a libmp3lame -ar 44100"),
+        (SOUND.to_owned(), "-c:a libopus -b:a 64k"),
+        (SOUND.to_owned(), "-c:a aac -b:a 32k"),
+    ] {
+        let theirs = made(&format!("{sources} {encoder} -f mpegts"));
+        let before = demux(&theirs, theirs.len());
+        let seen = viewed(&theirs);
+        check_same(&before, &movie(&seen));
+        assert_eq!(decoded(&seen), decoded(&theirs), "{encoder}");
+    }
 }

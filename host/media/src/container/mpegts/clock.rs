@@ -73,6 +73,14 @@ impl Timeline {
         }
     }
 
+    /// For times that are all near this one.
+    pub(super) fn near(time: i64) -> Timeline {
+        Timeline {
+            newest: Some(Run { last: time, shift: 0 }),
+            ..Timeline::new(true)
+        }
+    }
+
     /// Gives the next times of a track their place.
     pub(super) fn place(&mut self, track: &mut Place, times: Times) -> Placed {
         let before = track.0;

@@ -132,6 +132,11 @@ impl Demuxer {
         Demuxer::of(Timeline::new(true))
     }
 
+    /// For a piece of a recording, all of whose times are near this one, in ticks of 90 kHz.
+    pub(super) fn near(time: i64) -> Demuxer {
+        Demuxer::of(Timeline::near(time))
+    }
+
     fn of(timeline: Timeline) -> Demuxer {
         Demuxer {
             buffer: BytesMut::new(),

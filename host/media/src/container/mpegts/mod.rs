@@ -1,5 +1,6 @@
 //! MPEG transport streams (ISO/IEC 13818-1): [`Muxer`] makes one out of frames, [`Demuxer`] takes one apart, [`whole`]
-//! tells how much of a file that was cut off can be kept, and [`span`] from when to when one lasts.
+//! tells how much of a file that was cut off can be kept, and [`span`] from when to when one lasts; a [`View`] makes
+//! a recorded one look like an MP4.
 //!
 //! ```text
 //! packets, 188 bytes each:  PAT  PMT  video video video …  audio  video …  PAT  PMT  video (key) …
@@ -23,11 +24,13 @@ mod pes;
 mod recovery;
 mod section;
 mod stream;
+mod view;
 
 pub use demux::{Demuxer, Step};
 pub use mux::Muxer;
 pub use packet::PACKET;
 pub use recovery::{Span, span, whole};
+pub use view::View;
 
 /// Ticks per second of all times of a stream.
 pub const CLOCK_RATE: u32 = 90_000;
