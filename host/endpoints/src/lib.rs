@@ -22,6 +22,7 @@ pub mod keeper;
 mod listener;
 pub mod outbound;
 mod permission;
+pub mod playback;
 mod proxy;
 pub mod recording;
 mod registry;

@@ -5,7 +5,7 @@ use std::{convert::Infallible, ops::Range};
 use bytes::Bytes;
 use wasmtx_media::container::mp4::{
     self, Whole,
-    recorded::{self, Entry, Header, Placed, Presentation, Sample, Table, Tally},
+    recorded::{self, Cutting, Entry, Header, Placed, Presentation, Sample, Table, Tally},
 };
 
 pub(crate) fn file(data: &[u8]) {
@@ -81,8 +81,12 @@ fn cut(moof: &[u8], at: u64, header: &Header, samples: &[Sample]) {
         let (duration, later) = (sample.duration, sample.later);
         (sample.size % 7 != 3).then_some(Placed { dts, duration, later })
     };
-    let cut = recorded::cut(moof, at, &header.tracks, 1, wanted).unwrap();
-    let kept: Vec<_> = samples.iter().filter(|sample| wanted(sample).is_some()).collect();
+    let mut cutting = Cutting::default();
+    cutting.add(moof, at, &header.tracks, wanted).unwrap();
+    let cut = cutting.finish(1);
+    let mut kept: Vec<_> = samples.iter().filter(|sample| wanted(sample).is_some()).collect();
+    // One run per track.
+    kept.sort_by_key(|sample| header.tracks[sample.track].id);
     let bytes: u64 = kept.iter().map(|sample| u64::from(sample.size)).sum();
     assert_eq!(cut.len(), cut.head.len() as u64 + bytes);
     if bytes > u64::from(u32::MAX) / 2 {

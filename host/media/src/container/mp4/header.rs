@@ -17,8 +17,8 @@ use super::{
 };
 use crate::Error;
 
-/// Ticks of the movie itself: edit lists are measured in them.
-pub(super) const MOVIE_RATE: u32 = 1_000;
+/// Ticks of the file itself: pauses in front of a track are measured in them, and should be as exact as any track.
+pub(super) const MOVIE_RATE: u32 = 1_000_000;
 /// No rotation, no scaling.
 const UNITY: [u32; 9] = [0x1_0000, 0, 0, 0, 0x1_0000, 0, 0, 0, 0x4000_0000];
 /// Bytes of a header without its tables.

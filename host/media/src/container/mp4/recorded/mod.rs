@@ -20,7 +20,7 @@ mod tests;
 pub use super::{fragment::Sample, track::Track};
 pub use header::Header;
 pub use movie::{Presentation, fragmented, progressive};
-pub use part::{Cut, Placed, cut, samples, shift};
+pub use part::{Cut, Cutting, Placed, samples, shift};
 pub use table::{Entry, Table, TableKind, Tally};
 
 /// Samples of one part. Tables of a part that large are as large as a part of playback may be in memory.

@@ -167,116 +167,103 @@ impl Cut {
     }
 }
 
-/// Makes a part out of the samples of a `moof` that `place` finds a place for.
-///
-/// # Errors
-/// As of [`samples`].
-pub fn cut(
-    moof: &[u8],
-    at: u64,
-    tracks: &[Track],
-    sequence: u32,
-    mut place: impl FnMut(&Sample) -> Option<Placed>,
-) -> Result<Cut, Error> {
-    let mut cutting = Cutting::new(sequence);
-    samples(moof, at, tracks, |sample| {
-        if let (Some(placed), Some(track)) = (place(sample), tracks.get(sample.track)) {
-            cutting.push(sample, track.id, placed);
-        }
-    })?;
-    Ok(cutting.finish())
+/// A part that is made of samples of others.
+#[derive(Debug, Default)]
+pub struct Cutting {
+    kept: Vec<Kept>,
 }
 
-/// A part that is being made.
-struct Cutting {
-    cut: Cut,
-    run: Option<Run>,
-    /// Where the offset of each run stands, and the bytes of payload in front of it.
-    offsets: Vec<(usize, u64)>,
-    payload: u64,
-}
-
-struct Run {
-    number: u32,
-    traf: usize,
-    trun: usize,
-    count: u32,
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    track: u32,
+    flags: u32,
+    size: u32,
+    offset: u64,
+    placed: Placed,
 }
 
 impl Cutting {
-    fn new(sequence: u32) -> Cutting {
-        let mut head = Vec::with_capacity(1_024);
+    /// Takes the samples of a `moof` that `place` finds a place for.
+    ///
+    /// # Errors
+    /// As of [`samples`].
+    pub fn add(
+        &mut self,
+        moof: &[u8],
+        at: u64,
+        tracks: &[Track],
+        mut place: impl FnMut(&Sample) -> Option<Placed>,
+    ) -> Result<(), Error> {
+        samples(moof, at, tracks, |sample| {
+            if let (Some(placed), Some(track)) = (place(sample), tracks.get(sample.track)) {
+                self.kept.push(Kept {
+                    track: track.id,
+                    flags: sample.flags,
+                    size: sample.size,
+                    offset: sample.offset,
+                    placed,
+                });
+            }
+        })
+    }
+
+    /// How many samples were taken.
+    pub fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// No sample was taken.
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
+    /// The part, with one run per track, however many parts its samples come from.
+    pub fn finish(mut self, sequence: u32) -> Cut {
+        // Stable: samples of a track stay in their order.
+        self.kept.sort_by_key(|kept| kept.track);
+        let mut head = Vec::with_capacity(self.kept.len().saturating_mul(16).saturating_add(256));
+        let mut payload: Vec<Range<u64>> = Vec::new();
+        // Where the offset of each run stands, and the bytes of payload in front of it.
+        let mut offsets = Vec::new();
+        let mut bytes = 0u64;
         put(&mut head, &[0, u32::from_be_bytes(*b"moof")]);
         put(&mut head, &[16, u32::from_be_bytes(*b"mfhd"), 0, sequence]);
-        Cutting {
-            cut: Cut {
-                head,
-                payload: Vec::new(),
-            },
-            run: None,
-            offsets: Vec::new(),
-            payload: 0,
-        }
-    }
-
-    fn push(&mut self, sample: &Sample, id: u32, placed: Placed) {
-        if self.run.as_ref().is_none_or(|run| run.number != sample.run) {
-            self.close();
-            let head = &mut self.cut.head;
+        for run in self.kept.chunk_by(|a, b| a.track == b.track) {
+            let Some(first) = run.first() else { continue };
             let traf = head.len();
-            put(head, &[0, u32::from_be_bytes(*b"traf")]);
+            put(&mut head, &[0, u32::from_be_bytes(*b"traf")]);
             // Offsets count from the beginning of the part.
-            put(head, &[16, u32::from_be_bytes(*b"tfhd"), 0x02_0000, id]);
-            put(head, &[20, u32::from_be_bytes(*b"tfdt"), 0x0100_0000]);
-            head.extend_from_slice(&placed.dts.to_be_bytes());
+            put(&mut head, &[16, u32::from_be_bytes(*b"tfhd"), 0x02_0000, first.track]);
+            put(&mut head, &[20, u32::from_be_bytes(*b"tfdt"), 0x0100_0000]);
+            head.extend_from_slice(&first.placed.dts.to_be_bytes());
             let trun = head.len();
+            let count = u32::try_from(run.len()).unwrap_or(u32::MAX);
             // Offset of the data; duration, size, flags and delay of each sample.
-            put(head, &[0, u32::from_be_bytes(*b"trun"), 0x0100_0f01, 0, 0]);
-            self.offsets.push((trun.saturating_add(16), self.payload));
-            self.run = Some(Run {
-                number: sample.run,
-                traf,
-                trun,
-                count: 0,
-            });
+            put(&mut head, &[0, u32::from_be_bytes(*b"trun"), 0x0100_0f01, count, 0]);
+            offsets.push((trun.saturating_add(16), bytes));
+            for kept in run {
+                let Placed { duration, later, .. } = kept.placed;
+                put(&mut head, &[duration, kept.size, kept.flags, later.cast_unsigned()]);
+                let end = kept.offset.saturating_add(kept.size.into());
+                bytes = bytes.saturating_add(kept.size.into());
+                match payload.last_mut() {
+                    Some(last) if last.end == kept.offset => last.end = end,
+                    _ => payload.push(kept.offset..end),
+                }
+            }
+            let end = head.len();
+            set(&mut head, traf, end.saturating_sub(traf));
+            set(&mut head, trun, end.saturating_sub(trun));
         }
-        let fields = [placed.duration, sample.size, sample.flags, placed.later.cast_unsigned()];
-        put(&mut self.cut.head, &fields);
-        if let Some(run) = &mut self.run {
-            run.count = run.count.saturating_add(1);
-        }
-        let end = sample.offset.saturating_add(sample.size.into());
-        self.payload = self.payload.saturating_add(sample.size.into());
-        match self.cut.payload.last_mut() {
-            Some(last) if last.end == sample.offset => last.end = end,
-            _ => self.cut.payload.push(sample.offset..end),
-        }
-    }
-
-    fn close(&mut self) {
-        let Some(run) = self.run.take() else { return };
-        let head = &mut self.cut.head;
-        let end = head.len();
-        for start in [run.traf, run.trun] {
-            set(head, start, end.saturating_sub(start));
-        }
-        let count = usize::try_from(run.count).unwrap_or_default();
-        set(head, run.trun.saturating_add(12), count);
-    }
-
-    fn finish(mut self) -> Cut {
-        self.close();
-        let head = &mut self.cut.head;
         let moof = head.len();
-        set(head, 0, moof);
-        let data = moof.saturating_add(BOX);
-        for (at, before) in self.offsets {
+        set(&mut head, 0, moof);
+        for (at, before) in offsets {
             let before = usize::try_from(before).unwrap_or(usize::MAX);
-            set(head, at, data.saturating_add(before));
+            set(&mut head, at, moof.saturating_add(BOX).saturating_add(before));
         }
-        let size = u32::try_from(self.payload.saturating_add(8)).unwrap_or(u32::MAX);
-        put(head, &[size, u32::from_be_bytes(*b"mdat")]);
-        self.cut
+        let size = u32::try_from(bytes.saturating_add(8)).unwrap_or(u32::MAX);
+        put(&mut head, &[size, u32::from_be_bytes(*b"mdat")]);
+        Cut { head, payload }
     }
 }
 

@@ -127,7 +127,11 @@ fn a_part_that_is_cut_whole_holds_what_it_held() {
                     later: sample.later,
                 })
             };
-            let cut = cut(&file[part.clone()], part.start as u64, &header.tracks, 7, place).unwrap();
+            let mut cutting = Cutting::default();
+            cutting
+                .add(&file[part.clone()], part.start as u64, &header.tracks, place)
+                .unwrap();
+            let cut = cutting.finish(7);
             let before = made.len();
             made.extend_from_slice(&cut.head);
             for range in &cut.payload {
@@ -232,9 +236,9 @@ fn a_plain_file_made_of_tables_holds_every_frame_and_begins_where_it_is_told() {
         assert_eq!(old.len(), new.len());
         for (old, new) in old.iter().zip(&new) {
             assert_eq!((old.0, &old.3), (new.0, &new.3));
-            // A pause in front of a track is measured in milliseconds.
+            // A pause in front of a track is measured in microseconds.
             assert!(
-                (old.2 - zero - new.2).abs() <= rate(old.0) / 1_000 + 1,
+                (old.2 - zero - new.2).abs() <= rate(old.0) / 1_000_000 + 1,
                 "{old:?} {new:?}"
             );
         }
