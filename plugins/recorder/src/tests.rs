@@ -4,9 +4,10 @@ use std::ops::Range;
 use std::time::Duration;
 
 use bytes::Bytes;
-use wasmtx_media::Kind;
+use wasmtx_media::codec::pcm;
 use wasmtx_media::container::mp4::{self, Movie, Step};
 use wasmtx_media::container::mpegts;
+use wasmtx_media::{Codec, Kind};
 use wasmtx_plugin::sink::Sink as _;
 use wasmtx_plugin::testing::{
     Grant, Reader, advance_clock, configure, metrics, opus, publication, set_clock, set_storage_room, take_log,
@@ -658,6 +659,46 @@ fn a_transport_stream_is_cut_the_same_way() {
     }
     let durations: Vec<_> = take_recordings().into_iter().filter_map(|told| told.duration).collect();
     assert_eq!(durations, [3_000_000, 3_000_000, 1_000_000]);
+}
+
+#[test]
+fn g711_is_recorded_as_linear_samples_and_unknown_coding_is_left_out() {
+    let g711 = |extra: Vec<(String, String)>| Track {
+        codec: "G711".into(),
+        clock_rate: 8_000,
+        channels: 1,
+        sample_rate: 8_000,
+        extra,
+        ..audio()
+    };
+    let mut reader = recorder("", [g711(vec![("law".into(), "mu".into())])]);
+    let frames: Vec<_> = (0..100)
+        .map(|n| (info(AUDIO, n, 160, n * 20_000, true), vec![n as u8; 160]))
+        .collect();
+    feed(&mut reader, &frames);
+    reader.close(CloseReason::Ended);
+    let movies: Vec<_> = files().into_iter().map(|(_, movie)| movie).collect();
+    assert_eq!(movies[0].tracks[0].codec.name(), "LPCM");
+    let law = Codec::G711 {
+        mu_law: true,
+        sample_rate: 8_000,
+        channels: 1,
+    };
+    let linear: Vec<_> = frames
+        .iter()
+        .map(|(_, payload)| pcm::to_linear(&law, payload))
+        .collect();
+    assert_eq!(payloads(&movies, Kind::Audio).concat(), linear.concat());
+    for told in [
+        g711(Vec::new()),
+        Track {
+            codec: "LPCM".into(),
+            ..g711(Vec::new())
+        },
+    ] {
+        let refused = Reader::open(configure::<Recording>("").unwrap(), publication("cam/1", [told]));
+        assert!(matches!(refused.err(), Some(Error::Unsupported)));
+    }
 }
 
 #[test]

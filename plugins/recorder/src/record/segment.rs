@@ -70,6 +70,8 @@ pub(super) struct Segment<S: Server> {
     file: Option<(S::File, String)>,
     /// Of the newest frame: what was made before it came ends there.
     newest: (i64, u64),
+    /// The wall clock of the frame before it: the newest one waits for how long it lasts.
+    before: u64,
     /// When the last frame is over, about.
     end: i64,
     /// Where the parts that were made end, and those that are on the disk.
@@ -112,6 +114,7 @@ impl<S: Server> Segment<S> {
             parts: Vec::new(),
             file: None,
             newest: (start, wall),
+            before: wall,
             end: start,
             made: (start, wall),
             written: start,
@@ -194,6 +197,7 @@ impl<S: Server> Segment<S> {
         waiting.held += usize::from(!here);
         let bytes = if here { &mut waiting.here } else { &mut waiting.there };
         *bytes = bytes.saturating_add(size);
+        self.before = self.newest.1;
         self.newest = (self.newest.0.max(micros), wall);
         self.end = self.end.max(end);
         Ok(())
@@ -219,7 +223,7 @@ impl<S: Server> Segment<S> {
         };
         if let Some(part) = muxer.part() {
             self.parts.push(part);
-            self.made = self.newest;
+            self.made = (self.newest.0, self.before);
         }
         self.part = self.newest.0;
         Ok(())
