@@ -16,7 +16,7 @@ use tokio::{sync::watch, task::JoinHandle};
 use wasmtx_hub::{Hub, Path, PathName};
 use wasmtx_sandbox::{Attendance, Attended, Registry};
 
-pub(crate) use self::told::{Counts, Told};
+pub(crate) use self::told::Told;
 use crate::force::InForce;
 
 /// Recorders that could not be made are tried again this often: the disk may be there by now.
@@ -31,7 +31,7 @@ pub(crate) struct Recording {
 
 /// Switches recording on and off. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Switches(Arc<Shared>);
+pub struct Switches(Arc<Shared>);
 
 struct Shared {
     in_force: InForce,
@@ -50,15 +50,10 @@ struct Said {
 impl Recording {
     /// Attends the paths of `hub`. Needs a tokio runtime.
     pub(crate) fn spawn(hub: &Hub, in_force: InForce, plugins: Registry) -> Recording {
-        let (changes, mut changed) = watch::channel(0);
-        let switches = Switches(Arc::new(Shared {
-            in_force,
-            plugins,
-            said: Mutex::default(),
-            changes,
-        }));
+        let switches = Switches::new(in_force, plugins);
+        let mut changed = switches.0.changes.subscribe();
         let listed = switches.clone();
-        let attendance = Arc::new(Attendance::spawn(hub.births(), move |path| listed.sinks(path)));
+        let attendance = Arc::new(Attendance::spawn(hub.births(), move |path| listed.attended(path)));
         let (attending, trying) = (attendance.clone(), switches.clone());
         let again = tokio::spawn(async move {
             loop {
@@ -100,6 +95,16 @@ impl Recording {
 }
 
 impl Switches {
+    /// Nobody has said anything yet.
+    pub(crate) fn new(in_force: InForce, plugins: Registry) -> Switches {
+        Switches(Arc::new(Shared {
+            in_force,
+            plugins,
+            said: Mutex::default(),
+            changes: watch::Sender::new(0),
+        }))
+    }
+
     /// Records the path from now on, or does not any more, until it is gone. Answers at once when that is so already.
     ///
     /// # Errors
@@ -123,17 +128,24 @@ impl Switches {
         Ok(())
     }
 
-    /// Whether the path is to be recorded.
-    pub(crate) fn is_on(&self, path: &Path) -> bool {
+    /// Whether whatever is published on the path is recorded.
+    pub(crate) fn records(&self, path: &Path) -> bool {
+        self.attended(path).is_some()
+    }
+
+    /// Whether it is to be.
+    fn is_on(&self, path: &Path) -> bool {
         let said = self.0.said.lock().get(&path.name).and_then(|said| said.about(path));
         said.unwrap_or_else(|| self.0.in_force.recorder(path).is_some_and(|recorder| recorder.always))
     }
 
-    /// What records the path now.
-    fn sinks(&self, path: &Path) -> Option<Attended> {
-        let recorder = self.is_on(path).then(|| self.0.in_force.recorder(path)).flatten()?;
-        let back = recorder.pre_roll;
-        recorder.sinks().map(|sinks| Attended { sinks, back })
+    /// What records the path now, and from how far back.
+    fn attended(&self, path: &Path) -> Option<Attended> {
+        let recorder = self.0.in_force.recorder(path).filter(|_| self.is_on(path))?;
+        Some(Attended {
+            sinks: recorder.sinks()?,
+            back: recorder.pre_roll,
+        })
     }
 
     fn changed(&self) {

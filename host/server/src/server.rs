@@ -11,6 +11,7 @@ use wasmtx_endpoints::{
     flv, forward,
     hooks::{self, OnConnect, Runner},
     keeper::Keeper,
+    recording::{self, Archive},
     rtmp, rtsp,
     source::Puller,
     storage::Directories,
@@ -45,6 +46,8 @@ pub struct Server {
     keeper: Keeper,
     sinks: sandbox::Attendance,
     recording: Recording,
+    archive: Arc<Archive>,
+    keeping: recording::Keeping,
     forwarder: forward::Forwarder,
     rtsp: Option<rtsp::Server>,
     sessions: rtsp::Registry,
@@ -85,6 +88,12 @@ impl Server {
         let late = Late::default();
         let workers = Workers::new(Options::default());
         let directories = Arc::new(Directories::new(config.global.state_directory.clone()));
+        let archive = Archive::new(recording::Parts {
+            directories: directories.clone(),
+            state: config.global.state_directory.clone(),
+            clock: Arc::new(recording::MachineClock),
+            events: hub.events().clone(),
+        });
         let mut services = wiring::services_with(&workers, directories);
         services.events = hub.events().clone();
         services.control = Arc::new(Streams {
@@ -104,6 +113,7 @@ impl Server {
         let rtsp_port = Arc::new(OnceLock::new());
         let recorded = Arc::new(Told {
             in_force: late.clone(),
+            archive: archive.clone(),
             runner: runner.clone(),
             rtsp_port: rtsp_port.clone(),
             counts: Arc::default(),
@@ -116,6 +126,8 @@ impl Server {
             .map_err(|error| tracing::warn!("plugins are not watched: {error}"))
             .ok();
 
+        archive.configure(wiring::archived(&config));
+        let keeping = archive.spawn();
         let (rules, on_connect) = (force.rules.clone(), force.on_connect.clone());
         force.start_observers();
         let in_force = InForce::new(force);
@@ -163,6 +175,8 @@ impl Server {
             listeners: listeners.clone(),
             plugins: plugins.clone(),
             workers,
+            recording: recording.switches(),
+            archive: archive.clone(),
             events: listening.followers(),
         };
         let log_dropped = move || log.as_ref().map_or(0, Logs::dropped);
@@ -181,6 +195,8 @@ impl Server {
             keeper,
             sinks,
             recording,
+            archive,
+            keeping,
             forwarder,
             rtsp,
             sessions,
@@ -222,6 +238,7 @@ impl Server {
         }
         let rules = force.rules.clone();
         force.start_observers();
+        self.archive.configure(wiring::archived(&force.config));
         self.gate.configure(&force.config);
         self.on_connect.configure(force.on_connect.clone());
         self.in_force.replace(force);
@@ -313,6 +330,7 @@ impl Server {
         if tokio::time::timeout(GOODBYE, everybody).await.is_err() {
             tracing::warn!("some connections or commands did not end in time");
         }
+        self.keeping.stop().await;
         // After the last guest had its last word.
         let plugins = self.plugins;
         let _ = tokio::task::spawn_blocking(move || plugins.flush()).await;

@@ -1,6 +1,6 @@
 //! The control API, `/v3`: what MediaMTX's tools read, with its names and shapes. docs/api.md lists the routes.
 //!
-//! Read-only but for kicks and plugins. A route of a protocol that is switched off does not exist.
+//! Read-only but for kicks, recordings and plugins. A route of a protocol that is switched off does not exist.
 
 pub(crate) mod answer;
 mod clients;
@@ -10,6 +10,7 @@ mod flv;
 mod forward;
 pub(crate) mod paths;
 mod plugins;
+mod recording;
 mod rtmp;
 mod rtsp;
 mod settings;
@@ -20,17 +21,18 @@ use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, FromRequestParts, Query, State},
     http::{Method, StatusCode, Uri, request::Parts},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use serde::Serialize;
 use wasmtx_endpoints::{
-    codec::Workers, flv as flv_conns, forward as forwards, rtmp as rtmp_conns, rtsp as rtsp_sessions,
+    codec::Workers, flv as flv_conns, forward as forwards, recording::Archive, rtmp as rtmp_conns,
+    rtsp as rtsp_sessions,
 };
 use wasmtx_hub::{Action, Gate, Hub};
 use wasmtx_media::WallClock;
 use wasmtx_sandbox::Registry;
 
-use crate::{cli::VERSION, config::Config, events::Followers, server::Listener};
+use crate::{cli::VERSION, config::Config, events::Followers, recording::Switches, server::Listener};
 use answer::{Error, Parameters};
 use door::Door;
 pub(crate) use plugins::COMPONENT;
@@ -60,6 +62,10 @@ pub struct View {
     pub plugins: Registry,
     /// What re-encodes sound.
     pub workers: Workers,
+    /// Which paths are recorded.
+    pub recording: Switches,
+    /// What was recorded.
+    pub archive: Arc<Archive>,
     /// What happens.
     pub events: Followers,
 }
@@ -93,6 +99,11 @@ pub fn router(view: Arc<View>, gate: Arc<dyn Gate>) -> Router {
         .route("/paths/forward/list", get(forward::list))
         .route("/paths/forward/get", get(forward::one))
         .route("/paths/get/{*name}", get(paths::one))
+        .route("/paths/record/start/{*name}", post(recording::start))
+        .route("/paths/record/stop/{*name}", post(recording::stop))
+        .route("/recordings/list", get(recording::list))
+        .route("/recordings/get/{*name}", get(recording::one))
+        .route("/recordings/deletesegment", delete(recording::delete))
         .route("/plugins/list", get(plugins::list))
         .route("/plugins/get/{name}", get(plugins::one))
         .route("/plugins/reload/{name}", post(plugins::reload))

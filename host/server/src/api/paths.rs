@@ -62,6 +62,8 @@ pub(super) struct Shown {
     inbound_bytes: u64,
     outbound_bytes: u64,
     inbound_frames_in_error: u64,
+    /// Ours: whether the stream is being recorded.
+    recording: bool,
     /// Deprecated.
     bytes_received: u64,
     /// Deprecated.
@@ -106,6 +108,7 @@ fn show(view: &View, path: &Arc<Path>) -> Shown {
         inbound_bytes,
         outbound_bytes,
         inbound_frames_in_error: path.counters.frames_in_error.load(Relaxed),
+        recording: online && view.recording.records(path),
         bytes_received: inbound_bytes,
         bytes_sent: outbound_bytes,
     }

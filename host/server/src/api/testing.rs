@@ -13,13 +13,24 @@ use wasmtx_endpoints::{
     flv, forward,
     hooks::OnConnect,
     http::{self, Server},
+    recording::{self, Archive},
     rtmp, rtsp,
+    storage::Directories,
 };
 use wasmtx_hub::{Happened, Hub, PathName, Peer, Publisher};
 use wasmtx_media::{Codec, Kind, Track, TrackId, WallClock};
 
 use super::View;
-use crate::{access::Gate, config, events::Followers, metrics, server::Listener, wiring};
+use crate::{
+    access::Gate,
+    config,
+    events::Followers,
+    force::{Force, InForce},
+    metrics,
+    recording::Switches,
+    server::Listener,
+    wiring,
+};
 
 /// Half past three on a day in November 2024.
 pub(crate) const STARTED: WallClock = WallClock(1_732_289_613_000_000);
@@ -76,7 +87,18 @@ impl Window {
             wiring::rules(&config, &wiring::PathChains::new()).unwrap(),
         );
         let gate = Arc::new(Gate::new(&config, Arc::new(())));
-        let config = Arc::new(config);
+        let plugins = wasmtx_sandbox::Registry::new(None, wasmtx_sandbox::Services::default(), Vec::new()).unwrap();
+        let force = Force::new(config, &plugins, None).unwrap();
+        let config = force.config.clone();
+        let state = std::env::temp_dir().join(format!("wasmtx-window-{}", std::process::id()));
+        let archive = Archive::new(recording::Parts {
+            directories: Arc::new(Directories::new(state.clone())),
+            state,
+            clock: Arc::new(recording::MachineClock),
+            events: hub.events().clone(),
+        });
+        archive.configure(wiring::archived(&config));
+        let recording = Switches::new(InForce::new(force), plugins.clone());
         let sessions = rtsp::Registry::default();
         let settings = wiring::rtsp(&config.global, None, &OnConnect::default()).unwrap();
         let rtsp = rtsp::Server::start(settings, hub.clone(), gate.clone(), sessions.clone()).unwrap();
@@ -98,8 +120,10 @@ impl Window {
                 key: "rtspAddress",
                 address: rtsp_address.clone(),
             }],
-            plugins: wasmtx_sandbox::Registry::new(None, wasmtx_sandbox::Services::default(), Vec::new()).unwrap(),
+            plugins,
             workers: Workers::new(Options::default()),
+            recording,
+            archive,
             events: followers,
         });
         let counters = metrics::Counters {

@@ -56,7 +56,7 @@ async fn a_path_has_the_fields_that_tools_expect() {
                 { "codec": "VP8", "codecProps": null },
                 { "codec": "Opus", "codecProps": { "channelCount": 2 } },
             ],
-            "readers": [], "inboundBytes": 0, "outboundBytes": 0, "inboundFramesInError": 0,
+            "readers": [], "inboundBytes": 0, "outboundBytes": 0, "inboundFramesInError": 0, "recording": false,
             "bytesReceived": 0, "bytesSent": 0,
         })
     );

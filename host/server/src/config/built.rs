@@ -100,9 +100,6 @@ const PATH: &[Feature] = &[
         "rpiCamera*",
         "runOnRead*",
         "runOnUnread",
-        "recordPreRoll",
-        "recordDeleteAfter",
-        "recordMaxSize",
     ]),
 ];
 

@@ -5,10 +5,17 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use wasmtx_endpoints::hooks::{Hook, Runner, Variables};
+use wasmtx_endpoints::{
+    hooks::{Hook, Runner, Variables},
+    recording::{self, Archive},
+};
 use wasmtx_sandbox::services::{Recordings, SegmentTold};
 
-use crate::{config::PathConf, force::InForce, wiring::Late};
+use crate::{
+    config::PathConf,
+    force::InForce,
+    wiring::{self, Late},
+};
 
 /// Microseconds of a second.
 const SECOND: f64 = 1e6;
@@ -16,6 +23,7 @@ const SECOND: f64 = 1e6;
 /// Hands it on. Nothing waits, and nothing is left out: a command is started in a task of its own.
 pub(crate) struct Told {
     pub(crate) in_force: Late,
+    pub(crate) archive: Arc<Archive>,
     pub(crate) runner: Runner,
     /// The port of RTSP, once it is bound: no stream is there before.
     pub(crate) rtsp_port: Arc<OnceLock<u16>>,
@@ -38,6 +46,7 @@ pub(crate) struct Counts {
 impl Recordings for Told {
     fn started(&self, told: &SegmentTold) {
         self.counts.started.fetch_add(1, Relaxed);
+        self.archive.started(segment(told));
         self.fire(
             "runOnRecordSegmentCreate",
             told,
@@ -49,6 +58,7 @@ impl Recordings for Told {
     fn done(&self, told: &SegmentTold) {
         self.counts.done.fetch_add(1, Relaxed);
         self.counts.bytes.fetch_add(told.size, Relaxed);
+        self.archive.done(segment(told));
         let seconds = told.duration as f64 / SECOND;
         self.fire(
             "runOnRecordSegmentComplete",
@@ -58,8 +68,20 @@ impl Recordings for Told {
         );
     }
 
-    fn left(&self, _told: &SegmentTold) {
+    fn left(&self, told: &SegmentTold) {
         self.counts.left.fetch_add(1, Relaxed);
+        self.archive.left(segment(told));
+    }
+}
+
+/// What was told, in the words of the archive.
+fn segment(told: &SegmentTold) -> recording::Told {
+    recording::Told {
+        path: told.path.clone(),
+        place: wiring::place(&told.place),
+        file: told.file.clone(),
+        start: told.start.0,
+        duration: told.duration,
     }
 }
 

@@ -18,7 +18,7 @@ impl Storage for Files {
 }
 
 /// A place of one room in the words of the other.
-fn place(place: &Place) -> storage::Place {
+pub(crate) fn place(place: &Place) -> storage::Place {
     match place {
         Place::Directory(directory) => storage::Place::Directory(directory.clone()),
         Place::Objects(url) => storage::Place::Objects(url.clone()),

@@ -15,11 +15,12 @@ mod services;
 
 pub(crate) use codecs::gallery;
 pub(crate) use control::{Late, Streams};
+pub(crate) use files::place;
 pub(crate) use flv::Flv;
 pub(crate) use paths::{PathChains, chains, rules};
 pub(crate) use plans::{PathDestinations, PathPlans, destinations, on_connect, plans};
 pub(crate) use plugins::{specs, uses};
-pub(crate) use recording::{RECORDER, Recorder, Recorders, recorders};
+pub(crate) use recording::{RECORDER, Recorder, Recorders, archived, recorders};
 pub(crate) use rtmp::rtmp;
 pub(crate) use rtsp::{identity_of, rtsp};
 pub(crate) use services::{services, services_with};

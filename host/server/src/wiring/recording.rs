@@ -4,12 +4,17 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use serde_json::json;
+use wasmtx_endpoints::{
+    recording::{Rule, Rules},
+    storage,
+};
 use wasmtx_media::recording::Template;
 use wasmtx_sandbox::{
     Error, Registry, Sinks, Use,
     services::{MinFree, Place, StorageGrant},
 };
 
+use super::files;
 use crate::config::{Config, PathConf, RecordFormat, format_duration};
 
 /// What records. A plugin of the configuration by that name takes the place of the bundled one.
@@ -99,6 +104,31 @@ impl Recorder {
     }
 }
 
+/// What holds for the recordings of every entry, recorded or not: the archive of a path stays when it is not recorded any more.
+pub(crate) fn archived(config: &Arc<Config>) -> Rules {
+    let rules = config.paths.entries().iter();
+    // What is no template was refused with the configuration.
+    let rules = rules.filter_map(|entry| Some((entry.name.clone(), Arc::new(rule(&entry.conf)?))));
+    let rules: HashMap<String, Arc<Rule>> = rules.collect();
+    let (all, config) = (rules.values().cloned().collect::<Vec<_>>(), config.clone());
+    Rules::new(all, move |path| {
+        let (entry, _) = config.paths.find(path.as_str())?;
+        rules.get(&entry.name).cloned()
+    })
+}
+
+fn rule(conf: &PathConf) -> Option<Rule> {
+    let (directory, template) = Template::split(&conf.record_path);
+    let min_free = conf.record_min_free;
+    Some(Rule {
+        place: files::place(&place(directory)),
+        template: Template::parse(template).ok()?,
+        delete_after: conf.record_delete_after,
+        max_size: conf.record_max_size.0,
+        min_free: min_free.map_or(storage::MinFree::Usual, |free| storage::MinFree::Bytes(free.0)),
+    })
+}
+
 /// The plugin with what it is told and where its files go.
 fn used(conf: &PathConf) -> Use {
     let (directory, template) = Template::split(&conf.record_path);
@@ -131,3 +161,7 @@ fn place(directory: &str) -> Place {
         path => Place::Directory(PathBuf::from(path)),
     }
 }
+
+#[cfg(test)]
+#[path = "recording_tests.rs"]
+mod tests;

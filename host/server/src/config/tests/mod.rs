@@ -236,9 +236,11 @@ fn what_is_not_built_is_named_in_one_warning_when_it_would_do_something() {
         ["not built yet, so without effect: hls, srtAddress, dumpPackets, plugins.a.run"]
     );
     assert_eq!(
-        idle("pathDefaults: {runOnRead: x}\npaths: {a: {record: yes}, b: {record: yes}, c: {source: 'srt://h:1'}}\n"),
+        idle(
+            "pathDefaults: {runOnRead: x}\npaths: {a: {rtspAnyPort: yes}, b: {rtspAnyPort: yes}, c: {source: 'srt://h:1'}}\n"
+        ),
         [
-            "not built yet, so without effect: pathDefaults.runOnRead, paths.a.record (and in 1 more paths), paths.c.source (srt)"
+            "not built yet, so without effect: pathDefaults.runOnRead, paths.a.rtspAnyPort (and in 1 more paths), paths.c.source (srt)"
         ]
     );
     assert_eq!(
