@@ -29,6 +29,9 @@ mod tests;
 
 use std::{
     collections::HashSet,
+    fs::DirBuilder,
+    io,
+    os::unix::fs::DirBuilderExt,
     path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
     time::Duration,
@@ -56,6 +59,8 @@ pub use task::Keeping;
 const MAX_NEWS: usize = 65_536;
 /// Files of which nobody knows what they hold that are looked into at once.
 const PROBES: usize = 8;
+/// Only the server's user looks into what it keeps for itself.
+const STATE_MODE: u32 = 0o700;
 
 /// Why something about recordings cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +119,7 @@ pub struct Archive {
     evidence: Mutex<Evidence>,
     marks: Mutex<Marks>,
     news: Mutex<Vec<News>>,
+    settling: Mutex<()>,
     wake: Notify,
     /// Nothing more is begun.
     stopping: AtomicBool,
@@ -137,8 +143,8 @@ impl std::fmt::Debug for Archive {
 
 #[allow(clippy::missing_errors_doc, reason = "`Error` says it for all of them")]
 impl Archive {
-    /// The recordings of a server that knows of no path yet ([`Archive::configure`]). Makes its directory, and reads
-    /// what the last run left open; nothing else.
+    /// The recordings of a server that knows of no path yet ([`Archive::configure`]). Reads what the last run left open,
+    /// nothing else.
     pub fn new(parts: Parts) -> Arc<Archive> {
         let state = parts.state.join("recordings");
         let journal = Journal::new(state.join("open"));
@@ -156,6 +162,7 @@ impl Archive {
             torn: Mutex::new(torn),
             marks: Mutex::default(),
             news: Mutex::default(),
+            settling: Mutex::default(),
             wake: Notify::new(),
             stopping: AtomicBool::new(false),
         })
@@ -300,6 +307,8 @@ impl Archive {
 
     /// Works off what recorders said, so that an answer is not older than it.
     fn settle(&self) {
+        // What is said of a file is worked off in the order in which it was said.
+        let _alone = self.settling.lock();
         let news = std::mem::take(&mut *self.news.lock());
         for news in &news {
             let (News::Started(told) | News::Done(told) | News::Left(told)) = news;
@@ -321,9 +330,9 @@ impl Archive {
         }
     }
 
-    fn note(&self, note: &Note) -> std::io::Result<()> {
+    fn note(&self, note: &Note) -> io::Result<()> {
         match self.journal.add(note) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.prepare()?;
                 self.journal.add(note)
             }
@@ -358,12 +367,9 @@ impl Archive {
     }
 
     /// Makes the directories that indexes and notes are kept in.
-    fn prepare(&self) -> std::io::Result<()> {
-        use std::os::unix::fs::DirBuilderExt;
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(self.state.join("open"))
+    fn prepare(&self) -> io::Result<()> {
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(STATE_MODE).create(self.state.join("open"))
     }
 
     /// Does something with the index of a path, alone. It is loaded first if need be, torn files are cut back.

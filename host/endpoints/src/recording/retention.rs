@@ -71,12 +71,12 @@ impl Archive {
     /// Looks at every path once: for what is torn if nobody has, and for what has to go.
     pub(super) fn round(&self) -> Result<(), Error> {
         let rules = self.rules.load_full();
-        let confirm = confirmation(&rules);
-        let now = self.evidence.lock().look(&*self.clock, confirm);
-        if let Some(by) = now.stepped {
-            self.alarm(by);
-        }
         let paths = self.paths()?;
+        if paths.is_empty() {
+            return Ok(());
+        }
+        let confirm = confirmation(&rules);
+        let now = self.look(confirm);
         let mut found = self.marks.lock();
         found.0.retain(|path, _| paths.binary_search(path).is_ok());
         drop(found);
@@ -100,6 +100,18 @@ impl Archive {
             }
         }
         Ok(())
+    }
+
+    /// Looks at the clocks, and says so when one was set.
+    fn look(&self, confirm: Duration) -> Now {
+        if let Err(error) = self.prepare() {
+            tracing::warn!(path = %self.state.display(), "how old recordings are is not kept: {error}");
+        }
+        let now = self.evidence.lock().look(&*self.clock, confirm);
+        if let Some(by) = now.stepped {
+            self.alarm(by);
+        }
+        now
     }
 
     fn alarm(&self, by: i64) {
@@ -174,9 +186,10 @@ impl Archive {
         tracing::info!(%path, segments = removed, "removed the oldest recordings: they had grown over recordMaxSize");
     }
 
-    /// Makes room where there is too little.
-    pub(super) fn relieve(&self) -> Result<(), Error> {
+    /// Makes room where there is too little. Answers whether there is still too little, and nothing more to remove.
+    pub(super) fn relieve(&self) -> Result<bool, Error> {
         let rules = self.rules.load_full();
+        let mut futile = false;
         for rule in rules.distinct() {
             if !matches!(rule.place, Place::Directory(_)) {
                 continue;
@@ -187,14 +200,15 @@ impl Archive {
             let floor = rule.min_free.bytes(space.total);
             if space.free < floor {
                 let wanted = (floor - space.free).saturating_add(floor / SPARE_PART);
-                self.make_room(&rules, &rule, wanted)?;
+                futile |= !self.make_room(&rules, &rule, wanted)?;
             }
         }
-        Ok(())
+        Ok(futile)
     }
 
-    fn make_room(&self, rules: &Rules, place: &Rule, wanted: u64) -> Result<(), Error> {
-        let now = self.evidence.lock().look(&*self.clock, confirmation(rules));
+    /// Answers whether something could be removed.
+    fn make_room(&self, rules: &Rules, place: &Rule, wanted: u64) -> Result<bool, Error> {
+        let now = self.look(confirmation(rules));
         // What is there, of all paths in this place, the oldest on top.
         let mut oldest = BinaryHeap::new();
         for path in self.paths()? {
@@ -232,7 +246,7 @@ impl Archive {
         if removed > 0 {
             tracing::warn!(place = %place.place, segments = removed, bytes = freed, "removed the oldest recordings: the disk is nearly full");
         }
-        Ok(())
+        Ok(removed > 0)
     }
 
     fn remove(&self, path: &PathName, index: &mut Index, start: u64, file: &str) -> bool {

@@ -12,6 +12,8 @@ use super::{Archive, Error};
 
 /// How often the room on the disks is looked at.
 const WATCH: Duration = Duration::from_secs(2);
+/// The same, when there was too little and nothing could be removed: looking through all recordings costs something.
+const FUTILE: Duration = Duration::from_mins(1);
 
 /// Looks after recordings until it is told to stop, or dropped.
 #[derive(Debug)]
@@ -44,7 +46,7 @@ impl Archive {
                 archive.round()
             })
             .await;
-            let (mut round, mut watch) = (Instant::now(), Instant::now());
+            let (mut round, mut watch) = (Instant::now(), Instant::now() + WATCH);
             loop {
                 let next = round + archive.interval();
                 tokio::select! {
@@ -60,9 +62,9 @@ impl Archive {
                         round = Instant::now();
                         aside(&archive, Archive::round).await;
                     }
-                    () = sleep_until(watch + WATCH) => {
-                        watch = Instant::now();
-                        aside(&archive, Archive::relieve).await;
+                    () = sleep_until(watch) => {
+                        let futile = aside(&archive, Archive::relieve).await.unwrap_or(true);
+                        watch = Instant::now() + if futile { FUTILE } else { WATCH };
                     }
                 }
             }
@@ -89,11 +91,15 @@ impl Archive {
 }
 
 /// Does what waits for the disk where waiting is allowed.
-async fn aside(archive: &Arc<Archive>, act: impl FnOnce(&Archive) -> Result<(), Error> + Send + 'static) {
+async fn aside<T: Send + 'static>(
+    archive: &Arc<Archive>,
+    act: impl FnOnce(&Archive) -> Result<T, Error> + Send + 'static,
+) -> Option<T> {
     let archive = archive.clone();
     match tokio::task::spawn_blocking(move || act(&archive)).await {
-        Ok(Ok(())) => {}
+        Ok(Ok(done)) => return Some(done),
         Ok(Err(error)) => tracing::warn!("recordings cannot be looked after: {error}"),
         Err(error) => tracing::error!("looking after recordings: {error}"),
     }
+    None
 }

@@ -2,4 +2,5 @@ mod listing;
 mod old;
 mod place;
 mod races;
+mod task;
 mod torn;
