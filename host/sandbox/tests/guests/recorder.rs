@@ -419,3 +419,42 @@ async fn other_parameters_begin_another_recording_in_the_same_stream() {
         .collect();
     assert!(recorded == payloads(&sent, &clip.tracks, Kind::Video));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_recorder_that_is_swapped_goes_on_with_its_recording() {
+    let house = House::new(json!({}));
+    let clip = clip();
+    let mut stream = house.publish(clip.tracks.clone()).await;
+    let mut sent = stream.show(&clip, 0);
+    let registry = house.registry.clone();
+    tokio::task::spawn_blocking(move || registry.reload("recorder"))
+        .await
+        .unwrap()
+        .unwrap();
+    let mut turn = 0;
+    // The new one is made beside the old one, and takes its place at a keyframe.
+    while house.usage().swaps == 0 || turn < 4 {
+        turn += 1;
+        sent.extend(stream.show(&clip, turn));
+        let count = sent.len() as u64;
+        house.until("it is taken", |usage| usage.passed == count).await;
+    }
+    let (_directory, files, heard) = house.end(stream).await;
+    let movies: Vec<_> = files
+        .iter()
+        .map(|file| mp4::read(&fs::read(file).unwrap().into()).unwrap())
+        .collect();
+    let [before, after] = movies.as_slice() else {
+        panic!("{files:?}")
+    };
+    assert!(before.segment.unwrap().is_before(&after.segment.unwrap()));
+    for kind in [Kind::Video, Kind::Audio] {
+        let of = |movie: &Movie| payloads(&frames(movie), &movie.tracks, kind);
+        let recorded: Vec<_> = movies.iter().flat_map(of).collect();
+        assert!(
+            recorded == payloads(&sent, &clip.tracks, kind),
+            "{kind:?} is as it was sent"
+        );
+    }
+    assert_eq!(heard.done.lock().unwrap().len(), 2);
+}
