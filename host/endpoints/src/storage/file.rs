@@ -12,12 +12,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use rustix::fs::{self, FileType};
+use rustix::fs::{self, FileType, Stat};
 
 use super::{
-    Error, READ_BYTES, disk,
+    Entry, Error, READ_BYTES, disk,
     name::Name,
     tree::{Rules, Tree},
+    walk,
 };
 
 /// A file open for appending below a local directory. Dropped, it keeps what was appended.
@@ -72,6 +73,9 @@ impl Appender {
         self.tree.reserve(&self.rules, wanted)?;
         if let Err(failure) = disk::append(&self.file, length, parts) {
             self.tree.release(wanted);
+            if matches!(Error::from(failure.error), Error::Full) {
+                self.tree.refused(wanted);
+            }
             self.dead = !failure.clean;
             return Err(failure.error.into());
         }
@@ -128,6 +132,16 @@ impl Opened {
             return Err(Error::NotFound);
         }
         Ok(Opened(file.into()))
+    }
+
+    /// Whether a name's file is this one.
+    pub(super) fn is(&self, stat: &Stat) -> bool {
+        fs::fstat(&self.0).is_ok_and(|own| (own.st_dev, own.st_ino) == (stat.st_dev, stat.st_ino))
+    }
+
+    /// What a list would show of it.
+    pub(super) fn entry(&self, name: &Name) -> Result<Entry, Error> {
+        Ok(walk::entry(name.as_str(), &fs::fstat(&self.0)?))
     }
 
     pub(super) fn len(&self) -> Result<u64, Error> {

@@ -10,6 +10,7 @@
 mod disk;
 mod file;
 mod name;
+mod objects;
 mod places;
 mod space;
 mod tree;
@@ -26,10 +27,12 @@ use std::{
 use bytes::Bytes;
 use rustix::{fs::Stat, io::Errno};
 
-use file::{Appender, Opened};
+use file::Appender;
 use name::Name;
+use objects::{Objects, Remote};
 use tree::{Rules, Tree};
 
+pub use objects::Waiting;
 pub use places::{Directories, OpenError, Place};
 pub use space::{MinFree, Space};
 
@@ -193,17 +196,27 @@ impl From<u128> for Stamp {
 /// per user of it.
 #[derive(Clone, Debug)]
 pub struct Directory {
-    tree: Arc<Tree>,
+    files: Files,
     rules: Rules,
+}
+
+#[derive(Clone, Debug)]
+enum Files {
+    Local(Arc<Tree>),
+    Objects(Arc<Objects>),
 }
 
 #[allow(clippy::missing_errors_doc, reason = "`Error` says it for all of them")]
 impl Directory {
     /// A new, empty file, in place of one of that name. It is there, and stays after a power cut, from now on; its
-    /// bytes are once [`Writer::commit`] returns.
+    /// bytes are once [`Writer::commit`] returns. An object store gets it when it is done.
     pub fn create(&self, name: &str) -> Result<Writer, Error> {
         let name = Name::new(name)?;
-        Ok(Writer(Appender::create(self.tree.clone(), self.rules, name, None)?))
+        let created = match &self.files {
+            Files::Local(tree) => Appender::create(tree.clone(), self.rules, name, None),
+            Files::Objects(objects) => objects.create(self.rules, name),
+        };
+        created.map(Writer)
     }
 
     /// A part of a file: at most [`READ_BYTES`], cut to what is there.
@@ -213,59 +226,108 @@ impl Directory {
 
     /// Opens a file, to read more than one part of it.
     pub fn open(&self, name: &str) -> Result<Reader, Error> {
-        Ok(Reader(self.tree.open(&Name::new(name)?)?))
+        let name = Name::new(name)?;
+        let opened = match &self.files {
+            Files::Local(tree) => tree.open(&name).map(Remote::Spooled),
+            Files::Objects(objects) => objects.open(name),
+        };
+        opened.map(Reader)
     }
 
     /// A file by its exact name.
     pub fn entry(&self, name: &str) -> Result<Entry, Error> {
-        self.tree.entry(&Name::new(name)?)
+        let name = Name::new(name)?;
+        match &self.files {
+            Files::Local(tree) => tree.entry(&name),
+            Files::Objects(objects) => objects.entry(&name),
+        }
     }
 
-    /// The files whose names begin with `prefix`, by name; no more than the quota's number of files.
+    /// The files whose names begin with `prefix`, by name; no more than the quota's number of files. What others change
+    /// in an object store is seen a few seconds later.
     pub fn list(&self, prefix: &str) -> Result<Vec<Entry>, Error> {
-        self.tree.list(&self.rules, prefix)
+        match &self.files {
+            Files::Local(tree) => tree.list(&self.rules, prefix),
+            Files::Objects(objects) => objects.list(&self.rules, prefix),
+        }
     }
 
     /// What stands in one directory, by name; the outermost is `""`.
     pub fn level(&self, directory: &str) -> Result<Vec<Item>, Error> {
-        self.tree.level(&self.rules, inner(directory)?.as_ref())
+        let directory = inner(directory)?;
+        match &self.files {
+            Files::Local(tree) => tree.level(&self.rules, directory.as_ref()),
+            Files::Objects(objects) => objects.level(&self.rules, directory.as_ref()),
+        }
     }
 
     /// A number that changes when names in a directory change: files made, removed, renamed, not written to. None when
     /// that cannot be told, now or ever, so that only looking helps.
     pub fn stamp(&self, directory: &str) -> Result<Option<Stamp>, Error> {
-        self.tree.stamp(inner(directory)?.as_ref())
+        let directory = inner(directory)?;
+        match &self.files {
+            Files::Local(tree) => tree.stamp(directory.as_ref()),
+            Files::Objects(_) => Ok(None),
+        }
     }
 
     /// Whether this process is writing a file of that name.
     pub fn is_open(&self, name: &str) -> bool {
-        Name::new(name).is_ok_and(|name| self.tree.is_open(&name))
+        Name::new(name).is_ok_and(|name| self.tree().is_open(&name))
     }
 
-    /// Cuts the end off a file that nobody writes, and waits until that is durable. A shorter file stays as it is.
+    /// Cuts the end off a file that nobody writes, and waits until that is durable. A shorter file stays as it is. What
+    /// an object store has already is not found: it is never cut.
     pub fn truncate(&self, name: &str, length: u64) -> Result<(), Error> {
-        self.tree.truncate(&Name::new(name)?, length)
+        self.tree().truncate(&Name::new(name)?, length)
     }
 
     /// Gives a file another name, in place of a file that had it. A file that is being written keeps its writer.
     pub fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
-        self.tree.rename(&self.rules, &Name::new(from)?, &Name::new(to)?)
+        let (from, to) = (Name::new(from)?, Name::new(to)?);
+        match &self.files {
+            Files::Local(tree) => tree.rename(&self.rules, &from, &to),
+            Files::Objects(objects) => objects.rename(&self.rules, &from, &to),
+        }
     }
 
     /// Removes a file, and the directories that are empty then. Whoever is writing it writes on, unseen, and its room
     /// is free when they are done; whoever reads it reads on.
     pub fn remove(&self, name: &str) -> Result<(), Error> {
-        self.tree.remove(&Name::new(name)?)
+        let name = Name::new(name)?;
+        match &self.files {
+            Files::Local(tree) => tree.remove(&name),
+            Files::Objects(objects) => objects.remove(&name),
+        }
     }
 
-    /// The room of the file system, if it has one that can run out.
+    /// The room of the file system, if it has one that can run out: object stores have none.
     pub fn free(&self) -> Option<Space> {
-        self.tree.space()
+        match &self.files {
+            Files::Local(tree) => tree.space(),
+            Files::Objects(_) => None,
+        }
     }
 
-    /// Bytes of all files, if somebody counts them for a quota.
+    /// Bytes of all files on this machine, if somebody counts them for a quota.
     pub fn used(&self) -> Option<u64> {
-        self.tree.used()
+        self.tree().used()
+    }
+
+    /// Files that an earlier process left in the spool of an object store end as they should, and are uploaded from now
+    /// on. Somebody must say so, once per start. For a local directory it means nothing.
+    pub fn leftovers_recovered(&self) {
+        if let Files::Objects(objects) = &self.files {
+            objects.leftovers_recovered();
+        }
+    }
+
+    /// Where files are written.
+    fn tree(&self) -> &Tree {
+        match &self.files {
+            Files::Local(tree) => tree,
+            Files::Objects(objects) => objects.spool(),
+        }
     }
 }
 
@@ -301,9 +363,10 @@ impl Writer {
     }
 }
 
-/// A file open for reading. It stays readable when its name goes to another file, or to none.
+/// A file open for reading. It stays readable when its name goes to another file, or to none, unless it is in an object
+/// store already.
 #[derive(Debug)]
-pub struct Reader(Opened);
+pub struct Reader(Remote);
 
 #[allow(
     clippy::missing_errors_doc,

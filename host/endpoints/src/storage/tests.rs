@@ -24,8 +24,8 @@ impl Place {
         let folder = std::env::temp_dir().join(name);
         fs::create_dir_all(&folder).unwrap();
         Place {
+            directories: Directories::with_environment(folder.join("state"), []),
             folder,
-            directories: Directories::default(),
         }
     }
 

@@ -21,7 +21,7 @@ use super::{
     Entry, Error, Item, Options, Quota, Stamp, disk,
     file::Opened,
     name::Name,
-    space::{Floor, Gauge, Space},
+    space::{Gauge, MinFree, Space},
     walk,
 };
 
@@ -34,7 +34,7 @@ const SCANNED_WITH_QUOTA: usize = 100_000;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rules {
     quota: Option<Quota>,
-    floor: Floor,
+    min_free: MinFree,
     directory_mode: Mode,
     file_mode: Mode,
 }
@@ -44,10 +44,25 @@ impl Rules {
         let (directory, file) = if options.public { (0o777, 0o666) } else { (0o700, 0o600) };
         Rules {
             quota: options.quota,
-            floor: Floor::new(options.min_free),
+            min_free: options.min_free,
             directory_mode: Mode::from_raw_mode(directory),
             file_mode: Mode::from_raw_mode(file),
         }
+    }
+
+    /// The same for files that nobody else sees, whoever writes them.
+    pub(super) fn private(&self) -> Rules {
+        let private = Rules::new(&Options::default());
+        Rules { quota: None, ..private }
+    }
+
+    pub(super) fn directory_mode(&self) -> Mode {
+        self.directory_mode
+    }
+
+    /// Most files of a list.
+    pub(super) fn files(&self) -> usize {
+        self.quota.map_or(usize::MAX, |quota| quota.files)
     }
 
     fn scanned(&self) -> usize {
@@ -218,7 +233,12 @@ impl Tree {
     /// Whether the file system keeps what must stay free.
     pub(super) fn has_space(&self, rules: &Rules, bytes: u64) -> Result<(), Error> {
         let root = self.root.read().clone();
-        self.gauge.allows(&root.directory, rules.floor, bytes)
+        self.gauge.allows(&root.directory, rules.min_free, bytes)
+    }
+
+    /// The file system has no room for so many bytes.
+    pub(super) fn refused(&self, bytes: u64) {
+        self.gauge.refused(bytes);
     }
 
     pub(super) fn space(&self) -> Option<Space> {
@@ -232,7 +252,7 @@ impl Tree {
             self.names.lock().counted = false;
             self.count()?;
         }
-        self.gauge.allows(&root.directory, rules.floor, 0)?;
+        self.gauge.allows(&root.directory, rules.min_free, 0)?;
         let (file, changed) = self.put(&root, rules, &name, length)?;
         if let Err(error) = sync(&changed) {
             self.close(length);
@@ -383,18 +403,39 @@ impl Tree {
     }
 
     pub(super) fn remove(&self, name: &Name) -> Result<(), Error> {
+        self.remove_if(name, |_| true).map(drop)
+    }
+
+    /// Removes the very file that was opened; false if the name has another one by now.
+    pub(super) fn remove_opened(&self, name: &Name, opened: &Opened) -> Result<bool, Error> {
+        self.remove_if(name, |stat| opened.is(stat))
+    }
+
+    /// Whether the name still has the very file that was opened.
+    pub(super) fn is(&self, name: &Name, opened: &Opened) -> bool {
+        let stat = self.root().and_then(|root| {
+            let (directories, leaf) = name.split();
+            regular(parent(&root, &directories)?, leaf)
+        });
+        stat.is_ok_and(|stat| opened.is(&stat))
+    }
+
+    fn remove_if(&self, name: &Name, meant: impl FnOnce(&Stat) -> bool) -> Result<bool, Error> {
         let root = self.root()?;
         let mut names = self.names.lock();
         let (directories, leaf) = name.split();
         let parent = parent(&root, &directories)?;
         let stat = regular(&parent, leaf)?;
+        if !meant(&stat) {
+            return Ok(false);
+        }
         let held = hold(&parent, leaf);
         disk::unlink(&parent, leaf)?;
         self.forget(&mut names, name, &stat);
         tidy(&root, &directories);
         drop(names);
         drop(held);
-        Ok(())
+        Ok(true)
     }
 
     /// One file.
@@ -410,7 +451,7 @@ impl Tree {
             Err(Error::NotFound) => return Ok(Vec::new()),
             root => root?,
         };
-        let most = rules.quota.map_or(usize::MAX, |quota| quota.files);
+        let most = rules.files();
         let mut entries = Vec::new();
         walk::walk(&root.directory, prefix, rules.scanned(), &mut |name, stat| {
             entries.push(walk::entry(name, stat));
@@ -418,6 +459,15 @@ impl Tree {
         })?;
         entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(entries)
+    }
+
+    /// The sizes of all files.
+    pub(super) fn each(&self, found: &mut dyn FnMut(u64)) -> Result<(), Error> {
+        let root = self.root()?;
+        walk::walk(&root.directory, "", SCANNED, &mut |_, stat| {
+            found(walk::size(stat));
+            true
+        })
     }
 
     /// What stands in one directory.

@@ -7,8 +7,7 @@ use super::{
     value::text,
 };
 use serde_json::Value as Json;
-use std::path::PathBuf;
-use wasmtx_endpoints::outbound::Allow;
+use wasmtx_endpoints::{outbound::Allow, storage::Place};
 
 choices! {
     /// A plugin's own small key-value store.
@@ -35,12 +34,45 @@ choices! {
 }
 
 settings! {
-    /// The directory that a plugin may keep files below.
+    /// The place that a plugin may keep files below.
     pub struct Storage {
-        /// Where; a relative one is relative to the working directory. Empty: nowhere.
-        "directory" => directory: PathBuf = PathBuf::new(),
-        /// Bytes of all files there.
+        /// Where: a directory, a relative one is relative to the working directory; or `s3://bucket/prefix`. Empty:
+        /// nowhere.
+        "directory" => directory: Folder = Folder::default(),
+        /// Bytes of all files there; of an object store, of those that wait to be uploaded.
         "quota" => quota: Size = Size::mebi(1_024),
+    }
+}
+
+/// A directory or a prefix of an object store, as [`Place`] reads it.
+#[derive(Clone, Default, PartialEq)]
+pub struct Folder(pub String);
+
+impl Folder {
+    /// Nothing is granted.
+    pub fn is_nowhere(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Value for Folder {
+    fn shape() -> Shape {
+        String::shape()
+    }
+
+    fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
+        let folder = String::read(node, reader)?;
+        match Place::parse(&folder) {
+            Ok(_) => Some(Folder(folder)),
+            Err(error) => {
+                reader.refuse(&node.origin, error);
+                None
+            }
+        }
+    }
+
+    fn json(&self) -> Json {
+        self.0.json()
     }
 }
 
@@ -56,13 +88,16 @@ impl Value for Files {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         let storage = match &node.content {
             Content::Scalar(..) => Storage {
-                directory: PathBuf::read(node, reader)?,
+                directory: Folder::read(node, reader)?,
                 ..Storage::default()
             },
             _ => Storage::read(node, reader)?,
         };
-        if storage.quota != Storage::default().quota && storage.directory.as_os_str().is_empty() {
-            return reader.expected(node, "a directory, or a map with `directory` and `quota`");
+        if storage.quota != Storage::default().quota && storage.directory.is_nowhere() {
+            return reader.expected(
+                node,
+                "a directory, s3://bucket/prefix, or a map with `directory` and `quota`",
+            );
         }
         Some(Files(storage))
     }
@@ -114,7 +149,7 @@ settings! {
         "sources" => sources: Hosts = Hosts::default(),
         /// Its own small key-value store.
         "kv" => kv: KeyValues = KeyValues::No,
-        /// The directory it may keep files below.
+        /// The directory or the prefix of an object store that it may keep files below.
         "storage" => storage: Files = Files::default(),
         /// Asking for keyframes and kicking sessions.
         "control" => control: Control = Control::No,
@@ -130,7 +165,7 @@ impl Grant {
             ("http", !self.http.0.is_empty()),
             ("sources", !self.sources.0.is_empty()),
             ("kv", self.kv != KeyValues::No),
-            ("storage", !self.storage.0.directory.as_os_str().is_empty()),
+            ("storage", !self.storage.0.directory.is_nowhere()),
             ("control", self.control != Control::No),
             ("credentials", self.credentials),
         ];

@@ -13,7 +13,7 @@ use super::{
 use serde_json::Value as Json;
 
 pub use super::{
-    grant::{Control, Files, Grant, Hosts, KeyValues, Storage},
+    grant::{Control, Files, Folder, Grant, Hosts, KeyValues, Storage},
     location::{Location, Signer},
     lock::{Lock, Locked, NAME as LOCK},
 };

@@ -1,6 +1,6 @@
 //! The registry of plugins, as the sandbox takes it.
 
-use wasmtx_endpoints::fetch::Fetched;
+use wasmtx_endpoints::{fetch::Fetched, storage};
 use wasmtx_sandbox::{
     AuthFailure, FilterFailure, Grants, Kv, OnError, PluginSpec, Reach, SinkFailure, Source, TranscoderFailure, Use,
     services::{Place, StorageGrant},
@@ -47,8 +47,8 @@ fn grants(grant: &plugin::Grant) -> Grants {
         plugin::KeyValues::Yes => Kv::Memory,
         plugin::KeyValues::Persist => Kv::Persist,
     };
-    grants.storage = (!storage.directory.as_os_str().is_empty())
-        .then(|| StorageGrant::private(Place::Directory(storage.directory.clone()), storage.quota.0));
+    grants.storage =
+        (!storage.directory.is_nowhere()).then(|| StorageGrant::private(place(&storage.directory), storage.quota.0));
     grants.control = match grant.control {
         plugin::Control::No => Reach::Nowhere,
         plugin::Control::Yes => Reach::OwnPaths,
@@ -56,6 +56,14 @@ fn grants(grant: &plugin::Grant) -> Grants {
     };
     grants.credentials = grant.credentials;
     grants
+}
+
+fn place(folder: &plugin::Folder) -> Place {
+    match storage::Place::parse(&folder.0) {
+        Ok(storage::Place::Objects(url)) => Place::Objects(url),
+        // What is no address was refused when it was read.
+        Ok(storage::Place::Directory(_)) | Err(_) => Place::Directory(folder.0.clone().into()),
+    }
 }
 
 fn on_error(policy: &plugin::OnError) -> OnError {

@@ -48,7 +48,7 @@ fn a_grant_is_one_word_or_more() {
 fn storage_is_a_directory_or_a_map() {
     let word = grant("{storage: ./files}").storage.0;
     let map = grant("{storage: {directory: ./files}}").storage.0;
-    assert!(word == map && word.directory.to_str() == Some("./files") && word.quota.0 == 1 << 30);
+    assert!(word == map && word.directory.0 == "./files" && word.quota.0 == 1 << 30);
     let map = grant("{storage: {directory: ./files, quota: 10G}}").storage.0;
     assert_eq!(map.quota.0, 10 << 30);
     refused(
@@ -58,6 +58,16 @@ fn storage_is_a_directory_or_a_map() {
     refused(
         "{storage: {directory: x, quota: much}}",
         "plugins.a.grant.storage.quota: expected a size",
+    );
+    let objects = grant("{storage: 's3://bucket/plugin files'}").storage.0;
+    assert_eq!(objects.directory.0, "s3://bucket/plugin files");
+    refused(
+        "{storage: 's3://key:secret@bucket'}",
+        "plugins.a.grant.storage: no name of a bucket: expected s3://bucket/prefix",
+    );
+    refused(
+        "{storage: {directory: 's3://bucket/../x'}}",
+        "plugins.a.grant.storage.directory: no prefix",
     );
     refused("{storage: {folder: x}}", "plugins.a.grant.storage.folder: unknown key");
     refused("{storage: [x]}", "plugins.a.grant.storage: ");
