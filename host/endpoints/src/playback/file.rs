@@ -4,11 +4,13 @@ use bytes::{Bytes, BytesMut};
 use wasmtx_media::{
     Error as MediaError,
     container::mp4::recorded::{self, Header, Sample},
+    recording::Format,
 };
 
 use super::{
     Error,
     library::{Library, Reader, Segment},
+    transport::Transport,
 };
 
 /// Read at once where a list of samples is expected: one of a second is as large.
@@ -24,10 +26,26 @@ const MAX_BOXES: usize = 16;
 
 /// An open recording.
 pub(super) struct File {
-    reader: Box<dyn Reader>,
+    source: Source,
     pub(super) header: Header,
     /// Where the bytes end that count.
     pub(super) end: u64,
+}
+
+/// What a recording is read from.
+enum Source {
+    Movie(Box<dyn Reader>),
+    Transport(Box<Transport>),
+}
+
+impl Source {
+    /// Up to `len` bytes; none at the end.
+    fn read_at(&self, offset: u64, len: u32) -> Result<Bytes, Error> {
+        match self {
+            Source::Movie(reader) => Ok(reader.read_at(offset, len)?),
+            Source::Transport(transport) => transport.read_at(offset, len),
+        }
+    }
 }
 
 /// One part of it: the boxes up to and with `mdat`.
@@ -44,11 +62,19 @@ impl File {
     /// Opens a file and reads its header. `end` bounds what counts of it.
     pub(super) fn open(library: &dyn Library, path: &str, segment: &Segment, end: u64) -> Result<File, Error> {
         let reader = library.open(path, segment)?;
+        let (source, end) = match segment.format {
+            Format::Fmp4 => (Source::Movie(reader), end),
+            Format::MpegTs => {
+                let transport = Transport::open(reader, end)?;
+                let end = transport.len();
+                (Source::Transport(Box::new(transport)), end)
+            }
+        };
         let mut look = HEADER_LOOK;
         loop {
-            let bytes = reader.read_at(0, look)?;
+            let bytes = source.read_at(0, look)?;
             match Header::read(&bytes) {
-                Ok(header) => return Ok(File { reader, header, end }),
+                Ok(header) => return Ok(File { source, header, end }),
                 Err(MediaError::Truncated) if bytes.len() == length(look) && look < MAX_HEADER => {
                     look = look.saturating_mul(4).min(MAX_HEADER);
                 }
@@ -59,7 +85,16 @@ impl File {
 
     /// Up to `len` bytes.
     pub(super) fn read(&self, at: u64, len: u32) -> Result<Bytes, Error> {
-        Ok(self.reader.read_at(at, len)?)
+        self.source.read_at(at, len)
+    }
+
+    /// Where a part begins that is decoded `time` nanoseconds after the beginning of the file, or before: the first one
+    /// where looking for a later one is no quicker than walking there.
+    pub(super) fn near(&self, time: i64) -> Result<u64, Error> {
+        match &self.source {
+            Source::Movie(_) => Ok(self.header.len),
+            Source::Transport(transport) => transport.near(time),
+        }
     }
 
     /// The part that begins at `start`; none when it is not there, or not whole.
@@ -69,11 +104,11 @@ impl File {
         for _ in 0..MAX_BOXES {
             let look = match &list {
                 Some((from, moof)) => moof.slice(length_of(at - from).min(moof.len())..),
-                None => self.reader.read_at(at, LOOK)?,
+                None => self.source.read_at(at, LOOK)?,
             };
             // Behind the list the next head may not have been read with it.
             let look = if look.len() < 16 && list.is_some() {
-                self.reader.read_at(at, 16)?
+                self.source.read_at(at, 16)?
             } else {
                 look
             };
@@ -113,13 +148,13 @@ impl File {
 
     /// As many bytes as are there, of those asked for.
     fn read_whole(&self, at: u64, len: u32) -> Result<Bytes, Error> {
-        let first = self.reader.read_at(at, len)?;
+        let first = self.source.read_at(at, len)?;
         if first.len() >= length(len) {
             return Ok(first);
         }
         let mut all = BytesMut::from(&first[..]);
         while let Ok(missing @ 1..) = u32::try_from(length(len) - all.len()) {
-            let more = self.reader.read_at(at + all.len() as u64, missing)?;
+            let more = self.source.read_at(at + all.len() as u64, missing)?;
             if more.is_empty() {
                 break;
             }

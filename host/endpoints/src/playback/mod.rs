@@ -16,6 +16,7 @@ mod sending;
 mod service;
 #[cfg(test)]
 mod tests;
+mod transport;
 mod vod;
 
 use error::Error;

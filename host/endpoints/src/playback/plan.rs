@@ -280,12 +280,12 @@ impl Survey {
         }
         let clocks = Clock::of(&file.header, used.zero, &self.range);
         let mut approaches = vec![Approach::default(); file.header.tracks.len()];
-        let mut phase = if self.begun {
-            Phase::Whole(begins)
+        let (mut phase, mut at) = if self.begun {
+            (Phase::Whole(begins), begins)
         } else {
-            Phase::Before
+            let lead_in = self.range.from.saturating_sub(used.zero).saturating_sub(MARGIN);
+            (Phase::Before, file.near(lead_in)?)
         };
-        let mut at = begins;
         let mut walk = Walk::On;
         while let Some(part) = file.part(at)? {
             let seen = look(file, &part, &clocks, &mut approaches)?;

@@ -27,6 +27,8 @@ use wasmtx_media::{
 use super::*;
 use crate::http;
 
+mod transport;
+
 /// A directory as the recorder of MediaMTX fills it, without a memory of its own.
 struct Folder {
     root: PathBuf,
@@ -49,6 +51,9 @@ impl Folder {
             .matches(&file[..file.len() - name.len() + stem.len()], Some(path), |_| 0)?;
         let start = found.start;
         let bytes = fs::read(self.root.join(&file)).ok()?;
+        if format == Format::MpegTs {
+            return Some(transport::segment(start, file, &bytes));
+        }
         let header = Header::read(&bytes).ok()?;
         Some(Segment {
             start,
@@ -325,15 +330,20 @@ fn tracks() -> [Track; 2] {
 fn picture(track: &Track, n: i64) -> Frame {
     let is_key = n % FRAME_RATE == 0;
     let mut nal = vec![if is_key { 0x65 } else { 0x41 }];
-    nal.extend_from_slice(&n.to_be_bytes());
-    nal.resize(100 + (n as usize * 37) % 900, n as u8);
+    nal.extend_from_slice(&coded(n));
+    nal.resize(100 + (n as usize * 37) % 900, n as u8 | 1);
     let payload = nal::from_nals([&nal[..]]).unwrap();
     frame(track, n, FRAME_RATE, is_key, payload)
 }
 
+/// A number without the zeros that a NAL unit cannot have.
+fn coded(n: i64) -> [u8; 8] {
+    n.to_be_bytes().map(|byte| byte ^ 0x55)
+}
+
 fn noise(track: &Track, n: i64) -> Frame {
     let mut payload = b"sound".to_vec();
-    payload.extend_from_slice(&n.to_be_bytes());
+    payload.extend_from_slice(&coded(n));
     payload.resize(20 + (n as usize * 13) % 90, n as u8);
     frame(track, n, 2 * FRAME_RATE, true, payload.into())
 }
@@ -372,7 +382,7 @@ fn frames(file: &[u8]) -> (Vec<(i64, i64, u32)>, Vec<(i64, i64, u32)>) {
         let track = movie.tracks.iter().find(|track| track.id == frame.track).unwrap();
         let at = (frame.pts * 1_000).div_euclid(i64::from(track.clock_rate));
         let payload: Vec<u8> = frame.payload.pieces().concat();
-        let number = |at: usize| i64::from_be_bytes(payload[at..at + 8].try_into().unwrap());
+        let number = |at: usize| i64::from_be_bytes(coded(i64::from_be_bytes(payload[at..at + 8].try_into().unwrap())));
         let [video, sound] = tracks();
         if track.kind == Kind::Video {
             assert_eq!(payload, picture(&video, number(5)).payload.pieces().concat());

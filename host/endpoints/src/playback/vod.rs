@@ -181,11 +181,13 @@ impl Cuts {
             from: 0,
             to: i64::MAX,
         };
+        let begins = self.range.origin.saturating_add(self.range.from);
+        let lead_in = begins.saturating_sub(nanoseconds(segment.start)).saturating_sub(SKEW);
         self.walk = Some(Walk {
             start: segment.start,
             zero,
             clocks: Clock::of(&file.header, zero, &everything),
-            at: file.header.len,
+            at: file.near(lead_in)?,
             leader: tracks.iter().position(|track| track.is_video()).unwrap_or_default(),
             file,
         });
