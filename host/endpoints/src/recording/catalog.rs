@@ -51,12 +51,21 @@ impl Catalog {
             }
             let stamp = match directory.stamp(&name) {
                 Err(storage::Error::NotFound | storage::Error::NotGranted) => continue,
+                // What may not be looked into (`lost+found`) holds no recording of ours.
+                Err(error) if !name.is_empty() => {
+                    tracing::debug!(folder = name, "it cannot be looked into: {error}");
+                    continue;
+                }
                 stamp => stamp?,
             };
             let folder = match known.remove(&name) {
                 Some(folder) if folder.holds(stamp, unstamped) => folder.adopted(stamp),
                 _ => match look(rule, directory, &name, stamp) {
                     Err(storage::Error::NotFound | storage::Error::NotGranted) => continue,
+                    Err(error) if !name.is_empty() => {
+                        tracing::debug!(folder = name, "it cannot be looked into: {error}");
+                        continue;
+                    }
                     folder => folder?,
                 },
             };
@@ -67,6 +76,12 @@ impl Catalog {
         }
         *known = looked;
         Ok(known.values().flat_map(|folder| &folder.paths).cloned().collect())
+    }
+
+    /// Forgets places that no entry records to any more.
+    pub(super) fn keep(&mut self, rules: &[Arc<Rule>]) {
+        self.0
+            .retain(|(known, _)| rules.iter().any(|rule| rule.same_files(known)));
     }
 
     /// A file of a path was begun.

@@ -31,6 +31,8 @@ pub(super) struct Evidence {
     /// Time that the machine was off, by a wall clock that is not confirmed yet.
     off: u64,
     wrong: bool,
+    /// By how much it was set, until somebody has been told.
+    stepped: Option<i64>,
     /// This run has looked.
     looked: bool,
 }
@@ -55,7 +57,7 @@ pub(super) struct Now {
     pub(super) confirmed: bool,
     /// The wall clock disagrees with the machine's.
     pub(super) wrong: bool,
-    /// It has begun to disagree just now, by so many microseconds.
+    /// It has begun to disagree since the last look, by so many microseconds.
     pub(super) stepped: Option<i64>,
 }
 
@@ -69,18 +71,19 @@ impl Evidence {
             steady: 0,
             off: 0,
             wrong: false,
+            stepped: None,
             looked: false,
         }
     }
 
     /// Microseconds of elapsed time.
     pub(super) fn elapsed(&mut self, clock: &dyn Clock) -> u64 {
-        self.advance(clock).0.elapsed
+        self.advance(clock).elapsed
     }
 
     /// Looks at the clocks, and keeps what they show. `confirm` is how long a wall clock has to be steady.
     pub(super) fn look(&mut self, clock: &dyn Clock, confirm: Duration) -> Now {
-        let (seen, stepped) = self.advance(clock);
+        let seen = self.advance(clock);
         let steady = seen.running.saturating_sub(self.steady);
         let confirmed = steady >= micros(confirm);
         if confirmed {
@@ -99,13 +102,13 @@ impl Evidence {
             wall: seen.wall,
             confirmed,
             wrong: self.wrong,
-            stepped,
+            stepped: self.stepped.take(),
         }
     }
 
-    fn advance(&mut self, clock: &dyn Clock) -> (Seen, Option<i64>) {
+    fn advance(&mut self, clock: &dyn Clock) -> Seen {
         let (running, wall) = (micros(clock.running()), clock.wall());
-        let (mut elapsed, mut stepped) = (0, None);
+        let mut elapsed = 0;
         let first = !std::mem::replace(&mut self.looked, true);
         let boot = match &self.seen {
             Some(seen) if !first => seen.boot.clone(),
@@ -135,7 +138,7 @@ impl Evidence {
                 if differs {
                     (self.steady, self.off) = (running, 0);
                     if !self.wrong {
-                        stepped = Some(wall.cast_signed().wrapping_sub(expected.cast_signed()));
+                        self.stepped = Some(wall.cast_signed().wrapping_sub(expected.cast_signed()));
                     }
                     self.wrong = true;
                 }
@@ -148,7 +151,7 @@ impl Evidence {
             boot,
         };
         self.seen = Some(seen.clone());
-        (seen, stepped)
+        seen
     }
 
     fn keep(&self) -> io::Result<()> {
@@ -252,8 +255,9 @@ mod tests {
         assert!(!evidence.look(&at, CONFIRM).confirmed);
         (at.wall, at.running) = (at.wall + HOUR, at.running + HOUR);
         assert!(evidence.look(&at, CONFIRM).confirmed);
-        // A minute later it shows the day after.
+        // A minute later it shows the day after, which somebody else sees first.
         (at.wall, at.running) = (at.wall + 25 * HOUR, at.running + 60 * SECOND);
+        evidence.elapsed(&at);
         let now = evidence.look(&at, CONFIRM);
         assert_eq!(now.stepped, Some((25 * HOUR - 60 * SECOND).cast_signed()));
         assert!(now.wrong && !now.confirmed);

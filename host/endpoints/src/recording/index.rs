@@ -5,7 +5,7 @@
 //! we know.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -127,13 +127,24 @@ impl Index {
         let root = self.rule.template.folder(self.path.as_str());
         let root = root.trim_end_matches('/').to_owned();
         let mut waiting: Vec<String> = self.folders.keys().cloned().collect();
+        let (mut looked, mut records) = (Vec::new(), Vec::new());
         if !self.folders.contains_key(&root) {
-            waiting.push(root);
+            waiting.push(root.clone());
         }
         while let Some(name) = waiting.pop() {
+            let is_root = name == root;
             let stamp = match self.directory.stamp(&name) {
                 Err(storage::Error::NotFound | storage::Error::NotGranted) => {
-                    self.forget_folder(&name);
+                    if self.folders.remove(&name).is_some() {
+                        let name = name.clone();
+                        records.push(Record::Folder { name, stamp: None });
+                    }
+                    looked.push((name, Vec::new()));
+                    continue;
+                }
+                // What may not be looked into (`lost+found`) holds no recording of ours.
+                Err(error) if !is_root => {
+                    tracing::debug!(folder = name, "it cannot be looked into: {error}");
                     continue;
                 }
                 stamp => stamp?,
@@ -147,12 +158,14 @@ impl Index {
                 && !thorough
                 && folder.explains(stamp)
             {
-                self.log.add(&[Record::Folder { name, stamp }]);
+                records.push(Record::Folder { name, stamp });
                 continue;
             }
             let items = match self.directory.level(&name) {
-                Err(storage::Error::NotFound | storage::Error::NotGranted) => {
-                    self.forget_folder(&name);
+                // It went this moment: the next look finds it gone.
+                Err(storage::Error::NotFound | storage::Error::NotGranted) => Vec::new(),
+                Err(error) if !is_root => {
+                    tracing::debug!(folder = name, "it cannot be looked into: {error}");
                     continue;
                 }
                 items => items?,
@@ -167,9 +180,6 @@ impl Index {
                     }
                 }
             }
-            if level == depth {
-                self.merge(&name, &items);
-            }
             let folder = Folder {
                 stamp,
                 looked: Some(Instant::now()),
@@ -177,32 +187,52 @@ impl Index {
                 unsure: false,
             };
             self.folders.insert(name.clone(), folder);
-            self.log.add(&[Record::Folder { name, stamp }]);
+            let record = name.clone();
+            records.push(Record::Folder { name: record, stamp });
+            if level == depth {
+                looked.push((name, items));
+            }
         }
+        if !looked.is_empty() {
+            self.merge(&looked);
+        }
+        // Behind the files, so that a log that was cut off does not promise what it has not.
+        self.write(&records);
         self.tidy_log();
         Ok(())
     }
 
-    /// Takes over what a folder holds now.
-    fn merge(&mut self, folder: &str, items: &[Item]) {
-        let mut known: HashMap<&str, usize> = HashMap::new();
+    /// Remembers. Of a path without recordings there is nothing to remember.
+    fn write(&mut self, records: &[Record]) {
+        if self.log.is_there() || records.iter().any(|record| matches!(record, Record::Put(_))) {
+            self.log.add(records);
+        }
+    }
+
+    /// Takes over what some folders hold now.
+    fn merge(&mut self, folders: &[(String, Vec<Item>)]) {
+        let looked: HashSet<&str> = folders.iter().map(|(name, _)| &**name).collect();
+        let mut known: HashMap<Arc<str>, usize> = HashMap::new();
         for (at, entry) in self.entries.iter().enumerate() {
-            let (of, leaf) = entry.segment.file.rsplit_once('/').unwrap_or(("", &entry.segment.file));
-            if of == folder {
-                known.insert(leaf, at);
+            let (folder, _) = entry.segment.file.rsplit_once('/').unwrap_or_default();
+            if looked.contains(folder) {
+                known.insert(entry.segment.file.clone(), at);
             }
         }
         let mut records = Vec::new();
         let (mut fresh, mut changed) = (Vec::new(), Vec::new());
-        for item in items {
+        let items = folders
+            .iter()
+            .flat_map(|(folder, items)| items.iter().map(move |item| (folder, item)));
+        for (folder, item) in items {
             let Kind::File { size, modified } = item.kind else {
                 continue;
             };
-            if let Some(at) = known.remove(&*item.name) {
+            let file = below(folder, &item.name);
+            if let Some(at) = known.remove(&*file) {
                 changed.push((at, size, modified));
                 continue;
             }
-            let file = below(folder, &item.name);
             let Some((_, start, format)) = self.rule.read(&file, Some(self.path.as_str())) else {
                 continue;
             };
@@ -240,25 +270,23 @@ impl Index {
             entry.segment.known = false;
             records.push(Record::Put(entry.clone()));
         }
-        for at in gone.into_iter().rev() {
-            let entry = self.entries.remove(at);
-            records.push(gone_record(&entry));
-        }
+        let mut gone = gone.into_iter().peekable();
+        let mut at = 0;
+        self.entries.retain(|entry| {
+            let is_gone = gone.next_if_eq(&at).is_some();
+            at += 1;
+            if is_gone {
+                records.push(gone_record(entry));
+            }
+            !is_gone
+        });
         records.extend(fresh.iter().cloned().map(Record::Put));
         if !records.is_empty() {
             self.shown = None;
         }
         self.entries.extend(fresh);
         self.entries.sort_unstable_by(|a, b| a.key().cmp(&b.key()));
-        self.log.add(&records);
-    }
-
-    fn forget_folder(&mut self, folder: &str) {
-        self.merge(folder, &[]);
-        if self.folders.remove(folder).is_some() {
-            let name = folder.to_owned();
-            self.log.add(&[Record::Folder { name, stamp: None }]);
-        }
+        self.write(&records);
     }
 
     /// A recorder has begun a file.
@@ -335,7 +363,7 @@ impl Index {
     /// Puts an entry in the place of the one of its name, if there is one.
     pub(super) fn put(&mut self, entry: Entry) {
         self.shown = None;
-        self.log.add(&[Record::Put(entry.clone())]);
+        self.write(&[Record::Put(entry.clone())]);
         match self.find(entry.segment.start, &entry.segment.file) {
             Ok(at) => self.entries[at] = entry,
             Err(at) => self.entries.insert(at, entry),
@@ -376,7 +404,7 @@ impl Index {
         if let Ok(at) = self.find(start, file) {
             let entry = self.entries.remove(at);
             self.shown = None;
-            self.log.add(&[gone_record(&entry)]);
+            self.write(&[gone_record(&entry)]);
             self.tidy_log();
         }
     }
@@ -438,6 +466,9 @@ impl Index {
     }
 
     fn tidy_log(&mut self) {
+        if self.entries.is_empty() {
+            return self.log.clear();
+        }
         let live = self.entries.len() + self.folders.len();
         if !self.log.is_stale(live) {
             return;

@@ -4,6 +4,8 @@
 //! never synced, and an error in writing it ends it until the next start.
 
 use std::{
+    collections::HashSet,
+    ffi::OsString,
     fs::{self, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
@@ -17,15 +19,16 @@ use super::record::Record;
 /// A file larger than this is begun anew: a million segments have 200 MB.
 const MAX_BYTES: u64 = 512 << 20;
 const FILE_MODE: u32 = 0o600;
+const EXTENSION: &str = "index";
 
-/// The file.
+/// The file. It is there once there is something to remember, and open only while it is written to.
 #[derive(Debug)]
 pub(super) struct Log {
     path: PathBuf,
     head: String,
-    /// None once it could not be written.
-    file: Option<File>,
-    /// Records in it.
+    /// It may be written to.
+    kept: bool,
+    /// Records in it; none before it is there.
     records: usize,
 }
 
@@ -34,54 +37,69 @@ impl Log {
     pub(super) fn open(directory: &Path, head: String) -> (Log, Vec<Record>) {
         let path = directory.join(file_name(&head));
         let records = read(&path, &head);
-        let mut log = Log {
+        let log = Log {
             path,
             head,
-            file: None,
+            kept: true,
             records: records.len(),
         };
-        // What could not be read to its end is written anew before something is added.
-        let opened = match records.is_empty() {
-            true => log.replace(std::iter::empty()),
-            false => log.append_to(),
-        };
-        if let Err(error) = opened {
-            tracing::warn!(path = %log.path.display(), "no index of recordings is kept: {error}");
-        }
         (log, records)
+    }
+
+    /// One that remembers nothing.
+    pub(super) fn none() -> Log {
+        Log {
+            path: PathBuf::new(),
+            head: String::new(),
+            kept: false,
+            records: 0,
+        }
+    }
+
+    /// Whether something is remembered.
+    pub(super) fn is_there(&self) -> bool {
+        self.records > 0
     }
 
     /// Adds records at the end.
     pub(super) fn add(&mut self, records: &[Record]) {
-        let Some(file) = &mut self.file else { return };
-        let mut bytes = Vec::new();
-        records.iter().for_each(|record| record.put(&mut bytes));
-        self.records = self.records.saturating_add(records.len());
-        if let Err(error) = file.write_all(&bytes) {
-            tracing::warn!(path = %self.path.display(), "the index of recordings is no longer kept: {error}");
-            self.file = None;
-            let _ = fs::remove_file(&self.path);
+        if !self.kept || records.is_empty() {
+            return;
         }
+        let mut bytes = Vec::new();
+        if self.records == 0 {
+            Record::Head(self.head.clone()).put(&mut bytes);
+            self.records = 1;
+        }
+        records.iter().for_each(|record| record.put(&mut bytes));
+        let written = open(&self.path, self.records > 1).and_then(|mut file| file.write_all(&bytes));
+        self.records = self.records.saturating_add(records.len());
+        self.give_up_unless(written);
     }
 
     /// Whether more than half of it says what is no longer true.
     pub(super) fn is_stale(&self, live: usize) -> bool {
         const LEAST: usize = 256;
-        self.file.is_some() && self.records > LEAST && self.records / 2 > live
+        self.kept && self.records > LEAST && self.records / 2 > live
     }
 
     /// Writes it anew.
     pub(super) fn compact(&mut self, records: impl Iterator<Item = Record>) {
-        if let Err(error) = self.replace(records) {
-            tracing::warn!(path = %self.path.display(), "the index of recordings is no longer kept: {error}");
-            self.file = None;
+        let replaced = self.replace(records);
+        self.give_up_unless(replaced);
+    }
+
+    /// There is nothing to remember.
+    pub(super) fn clear(&mut self) {
+        if self.kept && self.records > 0 {
             let _ = fs::remove_file(&self.path);
+            self.records = 0;
         }
     }
 
     fn replace(&mut self, records: impl Iterator<Item = Record>) -> io::Result<()> {
         let beside = self.path.with_extension("new");
-        let mut file = io::BufWriter::new(create(&beside)?);
+        let mut file = io::BufWriter::new(open(&beside, false)?);
         let mut bytes = Vec::new();
         self.records = 0;
         for record in std::iter::once(Record::Head(self.head.clone())).chain(records) {
@@ -91,20 +109,22 @@ impl Log {
             self.records += 1;
         }
         file.into_inner()?;
-        fs::rename(&beside, &self.path)?;
-        self.append_to()
+        fs::rename(&beside, &self.path)
     }
 
-    fn append_to(&mut self) -> io::Result<()> {
-        self.file = Some(OpenOptions::new().append(true).open(&self.path)?);
-        Ok(())
+    fn give_up_unless(&mut self, written: io::Result<()>) {
+        if let Err(error) = written {
+            tracing::warn!(path = %self.path.display(), "the index of recordings is no longer kept: {error}");
+            self.kept = false;
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
-fn create(path: &Path) -> io::Result<File> {
+fn open(path: &Path, there: bool) -> io::Result<File> {
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(FILE_MODE);
-    options.open(path)
+    options.write(true).create(true).mode(FILE_MODE);
+    options.append(there).truncate(!there).open(path)
 }
 
 /// The records of a file, if it is the right one, to the first that is damaged; then the file ends there, too.
@@ -132,10 +152,25 @@ fn read(path: &Path, head: &str) -> Vec<Record> {
     records
 }
 
+/// Removes the logs that are of none of these heads: nothing is recorded there any more.
+pub(super) fn tidy(directory: &Path, heads: impl Iterator<Item = String>) {
+    let kept: HashSet<OsString> = heads.map(|head| file_name(&head).into()).collect();
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let is_log = Path::new(&name)
+            .extension()
+            .is_some_and(|extension| extension == EXTENSION);
+        if is_log && !kept.contains(&name) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Names of paths have slashes and all lengths; their digests have not.
 fn file_name(head: &str) -> String {
     let digest = Sha256::digest(head.as_bytes());
     let mut name: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
-    name.push_str(".index");
+    name.push('.');
+    name.push_str(EXTENSION);
     name
 }

@@ -28,17 +28,18 @@ mod task;
 mod tests;
 
 use std::{
-    collections::HashSet,
-    fs::DirBuilder,
+    collections::BTreeSet,
+    fs::{DirBuilder, File},
     io,
     os::unix::fs::DirBuilderExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicBool},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use rustix::fs::FlockOperation;
 use tokio::sync::Notify;
 use wasmtx_hub::{Events, PathName};
 
@@ -47,6 +48,7 @@ use catalog::Catalog;
 use evidence::Evidence;
 use index::Index;
 use journal::{Journal, Note};
+use log::Log;
 use retention::Marks;
 use shelf::Shelf;
 
@@ -120,6 +122,10 @@ pub struct Archive {
     marks: Mutex<Marks>,
     news: Mutex<Vec<News>>,
     settling: Mutex<()>,
+    /// Held as long as this server lives; without it another one keeps these recordings.
+    lock: Option<File>,
+    /// Places below their floor from which nothing could be removed, and when that was.
+    futile: Mutex<Vec<(Place, Instant)>>,
     wake: Notify,
     /// Nothing more is begun.
     stopping: AtomicBool,
@@ -145,10 +151,21 @@ impl std::fmt::Debug for Archive {
 impl Archive {
     /// The recordings of a server that knows of no path yet ([`Archive::configure`]). Reads what the last run left open,
     /// nothing else.
+    ///
+    /// One server at a time looks after recordings with the same state directory: while another one lives, nothing is
+    /// cut back, remembered or removed for its age.
     pub fn new(parts: Parts) -> Arc<Archive> {
         let state = parts.state.join("recordings");
         let journal = Journal::new(state.join("open"));
-        let torn = journal.notes();
+        let lock = match lock(&state) {
+            Ok(lock) => Some(lock),
+            Err(error) => {
+                let path = state.display();
+                tracing::warn!(%path, "recordings are neither cut back nor removed, another server may do that: {error}");
+                None
+            }
+        };
+        let torn = if lock.is_some() { journal.notes() } else { Vec::new() };
         Arc::new(Archive {
             evidence: Mutex::new(Evidence::open(state.join("clock"))),
             directories: parts.directories,
@@ -163,6 +180,8 @@ impl Archive {
             marks: Mutex::default(),
             news: Mutex::default(),
             settling: Mutex::default(),
+            lock,
+            futile: Mutex::default(),
             wake: Notify::new(),
             stopping: AtomicBool::new(false),
         })
@@ -171,6 +190,7 @@ impl Archive {
     /// What holds from now on.
     pub fn configure(&self, rules: Rules) {
         self.rules.store(Arc::new(rules));
+        self.futile.lock().clear();
         self.wake.notify_one();
     }
 
@@ -198,24 +218,36 @@ impl Archive {
         self.wake.notify_one();
     }
 
-    /// The paths that have recordings, by name.
+    /// The paths that have recordings, by name. Of several places those that can be reached count.
     pub fn paths(&self) -> Result<Vec<PathName>, Error> {
         self.settle();
         let rules = self.rules.load();
-        let mut names = HashSet::new();
-        for rule in rules.distinct() {
-            let Some(directory) = self.directory(&rule)? else {
-                continue;
+        let distinct = rules.distinct();
+        let (mut names, mut failure) = (BTreeSet::new(), None);
+        self.catalog.lock().keep(&distinct);
+        for rule in distinct {
+            let found = match self.directory(&rule) {
+                Ok(Some(directory)) => self.catalog.lock().paths(&rule, &directory).map_err(Error::from),
+                Ok(None) => continue,
+                Err(error) => Err(error),
             };
-            let found = self.catalog.lock().paths(&rule, &directory)?;
+            let found = match found {
+                Ok(found) => found,
+                Err(error) => {
+                    tracing::warn!(place = %rule.place, "its recordings cannot be listed: {error}");
+                    failure = Some(error);
+                    continue;
+                }
+            };
             names.extend(found.into_iter().filter(|path| {
                 let own = rules.of(path);
                 own.is_some_and(|own| own.same_files(&rule))
             }));
         }
-        let mut names: Vec<PathName> = names.into_iter().collect();
-        names.sort_unstable();
-        Ok(names)
+        match failure {
+            Some(error) if names.is_empty() => Err(error),
+            _ => Ok(names.into_iter().collect()),
+        }
     }
 
     /// The segments of a path, by start. Files are not opened: what nobody has looked into yet says so
@@ -318,8 +350,9 @@ impl Archive {
                 file: told.file.clone(),
             };
             match news {
+                _ if !self.is_alone() => {}
                 News::Started(_) => {
-                    if let Err(error) = self.note(&note) {
+                    if let Err(error) = self.journal.add(&note) {
                         tracing::warn!(path = %told.path, "a recording cannot be noted as open: {error}");
                     }
                 }
@@ -327,16 +360,6 @@ impl Archive {
                 News::Left(_) => self.torn.lock().push(note),
             }
             self.apply(news, told);
-        }
-    }
-
-    fn note(&self, note: &Note) -> io::Result<()> {
-        match self.journal.add(note) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.prepare()?;
-                self.journal.add(note)
-            }
-            noted => noted,
         }
     }
 
@@ -356,7 +379,12 @@ impl Archive {
                     index.done(told, self.evidence.lock().elapsed(&*self.clock));
                     self.shrink(&told.path, &rule, index);
                 }
-                News::Left(_) => recovery::recover(self, &told.path, index),
+                News::Left(_) => {
+                    recovery::recover(self, &told.path, index);
+                    if let Some(entry) = index.get(&told.file).filter(|entry| entry.finished) {
+                        self.tell_done(&told.path, &entry.segment);
+                    }
+                }
             }
             Ok(())
         });
@@ -366,10 +394,9 @@ impl Archive {
         }
     }
 
-    /// Makes the directories that indexes and notes are kept in.
-    fn prepare(&self) -> io::Result<()> {
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(STATE_MODE).create(self.state.join("open"))
+    /// Whether no other server looks after these recordings.
+    fn is_alone(&self) -> bool {
+        self.lock.is_some()
     }
 
     /// Does something with the index of a path, alone. It is loaded first if need be, torn files are cut back.
@@ -377,34 +404,74 @@ impl Archive {
         let rule = self.rules.load().of(path).ok_or(Error::UnknownPath)?;
         let slot = self.shelf.slot(path, &rule);
         let mut held = slot.index.lock();
-        let index = match &mut *held {
-            Some(index) => index,
-            empty => {
-                let directory = self.directory(&rule)?.ok_or(Error::NotFound)?;
-                empty.insert(self.load(path, rule, directory)?)
-            }
-        };
-        let done = act(index);
-        slot.note(index);
+        let done = self.loaded(&mut held, path, rule).and_then(|index| {
+            let done = act(index);
+            slot.note(index);
+            done
+        });
         drop(held);
-        self.shelf.bound(path);
+        self.shelf.bound(path, slot);
         done
     }
 
-    fn load(&self, path: &PathName, rule: Arc<Rule>, directory: Directory) -> Result<Index, Error> {
-        if let Err(error) = self.prepare() {
-            tracing::warn!(path = %self.state.display(), "no index of recordings is kept: {error}");
+    fn loaded<'a>(
+        &self,
+        held: &'a mut Option<Index>,
+        path: &PathName,
+        rule: Arc<Rule>,
+    ) -> Result<&'a mut Index, Error> {
+        match held {
+            Some(index) => Ok(index),
+            empty => {
+                let directory = self.directory(&rule)?.ok_or(Error::NotFound)?;
+                Ok(empty.insert(self.load(path, rule, directory)?))
+            }
         }
-        let head = format!("{path}\n{}\n{:?}", rule.place, rule.template);
-        let (log, records) = log::Log::open(&self.state, head);
+    }
+
+    fn load(&self, path: &PathName, rule: Arc<Rule>, directory: Directory) -> Result<Index, Error> {
+        let (log, records) = match self.is_alone() {
+            true => Log::open(&self.state, head(path, &rule)),
+            false => (Log::none(), Vec::new()),
+        };
+        let is_away = matches!(rule.place, Place::Objects(_));
         let mut index = Index::new(path.clone(), rule, directory, log, records);
-        index.refresh(false)?;
+        match index.refresh(false) {
+            // What is torn is here, even when the store cannot be reached.
+            Err(error) if is_away => {
+                tracing::warn!(%path, "what is remembered of its recordings has to do: {error}");
+            }
+            looked => looked?,
+        }
         recovery::recover(self, path, &mut index);
         Ok(index)
+    }
+
+    /// Removes what is remembered of paths that have no recordings any more.
+    fn tidy(&self, paths: &[PathName]) {
+        let rules = self.rules.load();
+        let there = paths.iter().filter_map(|path| Some(head(path, &*rules.of(path)?)));
+        let held = self.shelf.held();
+        let held = held.iter().map(|(path, rule)| head(path, rule));
+        log::tidy(&self.state, there.chain(held));
     }
 
     /// How soon there is something to look after.
     fn interval(&self) -> Duration {
         retention::interval(&self.rules.load())
     }
+}
+
+/// What a log is the log of.
+fn head(path: &PathName, rule: &Rule) -> String {
+    format!("{path}\n{}\n{:?}", rule.place, rule.template)
+}
+
+/// Makes the directories that indexes and notes are kept in, and keeps other servers out of them.
+fn lock(state: &Path) -> io::Result<File> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(STATE_MODE).create(state.join("open"))?;
+    let file = File::create(state.join("lock"))?;
+    rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(file)
 }

@@ -17,6 +17,9 @@ const QUIET: u64 = 60_000_000;
 
 /// Looks at what may be torn of a path.
 pub(super) fn recover(archive: &Archive, path: &PathName, index: &mut Index) {
+    if !archive.is_alone() {
+        return;
+    }
     let place = index.rule().place.to_string();
     let mut noted = Vec::new();
     archive.torn.lock().retain(|note| {
@@ -31,9 +34,18 @@ pub(super) fn recover(archive: &Archive, path: &PathName, index: &mut Index) {
         if index.directory().is_open(&note.file) {
             continue;
         }
+        if index.get(&note.file).is_none() {
+            // In a store that cannot be reached now, it is still here.
+            index.started(&note.file);
+        }
         match recover_file(archive, path, index, &note.file, true) {
             Ok(()) => archive.journal.remove(&note),
-            Err(storage::Error::NotFound) => archive.journal.remove(&note),
+            Err(storage::Error::NotFound) => {
+                if let Some(start) = index.get(&note.file).map(|entry| entry.segment.start) {
+                    index.forget(start, &note.file);
+                }
+                archive.journal.remove(&note);
+            }
             Err(error) => tracing::warn!(%path, file = note.file, "its end cannot be checked: {error}"),
         }
     }
@@ -84,7 +96,6 @@ fn recover_file(
         directory.truncate(file, whole)?;
         tracing::warn!(%path, file, bytes = size - whole, "cut back a recording that was interrupted");
     }
-    let told = entry.segment.active;
     let segment = &mut entry.segment;
     if let Ok(facts) = probe::facts(&reader, format, None) {
         (segment.duration, segment.join, segment.tracks) = (facts.duration, facts.join, facts.tracks);
@@ -97,16 +108,13 @@ fn recover_file(
         // It is older; how much nobody knows.
         entry.born = Some(archive.evidence.lock().elapsed(&*archive.clock));
     }
-    if told {
-        archive.tell_done(path, &entry.segment);
-    }
     index.put(entry);
     Ok(())
 }
 
 impl Archive {
     /// A recorder is gone: its last file is done in its place.
-    fn tell_done(&self, path: &PathName, segment: &super::Segment) {
+    pub(super) fn tell_done(&self, path: &PathName, segment: &super::Segment) {
         let file = self.location(path, segment).unwrap_or_default();
         self.events.emit(|| {
             Event::SegmentDone(wasmtx_hub::Segment {

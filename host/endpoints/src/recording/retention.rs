@@ -13,7 +13,7 @@ use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use wasmtx_hub::{Event, PathName};
@@ -24,14 +24,17 @@ use super::{
     index::{Entry, Index},
     rules::{Rule, Rules},
 };
-use crate::storage::Place;
 
 /// At least so often it is looked.
 const INTERVAL: Duration = Duration::from_mins(30);
 /// At most so often.
 const LEAST_INTERVAL: Duration = Duration::from_millis(100);
+/// A wall clock is not confirmed by less, however soon recordings go.
+const STEADY: Duration = Duration::from_mins(10);
 /// Of the segments of a path that are old for the first time, one in so many may go.
 const FIRST_PART: usize = 10;
+/// So long it is not looked again for what could be removed, when there was nothing: that looks through everything.
+const FUTILE: Duration = Duration::from_mins(1);
 /// What is younger (microseconds) is not removed for room.
 const NEWEST: u64 = 3_600_000_000;
 /// A segment is not longer (microseconds); so much is believed of a file's time.
@@ -52,8 +55,8 @@ struct Mark {
     until: Age,
 }
 
-/// Orders segments, the oldest first: what was there before we were, then as they ended.
-type Age = (u64, u64);
+/// Orders segments, the oldest first: when each ended, by elapsed time. What began before that did is negative.
+type Age = i128;
 
 /// How soon something can be old again.
 pub(super) fn interval(rules: &Rules) -> Duration {
@@ -72,7 +75,7 @@ impl Archive {
     pub(super) fn round(&self) -> Result<(), Error> {
         let rules = self.rules.load_full();
         let paths = self.paths()?;
-        if paths.is_empty() {
+        if paths.is_empty() || !self.is_alone() {
             return Ok(());
         }
         let confirm = confirmation(&rules);
@@ -99,16 +102,16 @@ impl Archive {
                 Err(error) => tracing::warn!(%path, "its recordings cannot be looked after: {error}"),
             }
         }
+        self.tidy(&paths);
         Ok(())
     }
 
     /// Looks at the clocks, and says so when one was set.
     fn look(&self, confirm: Duration) -> Now {
-        if let Err(error) = self.prepare() {
-            tracing::warn!(path = %self.state.display(), "how old recordings are is not kept: {error}");
-        }
-        let now = self.evidence.lock().look(&*self.clock, confirm);
+        let now = self.evidence.lock().look(&*self.clock, confirm.max(STEADY));
         if let Some(by) = now.stepped {
+            // What was old by the other clock says nothing now.
+            self.marks.lock().0.clear();
             self.alarm(by);
         }
         now
@@ -132,7 +135,7 @@ impl Archive {
     fn age(&self, path: &PathName, rule: &Rule, index: &mut Index, now: Now, confirm: u64) {
         let after = micros(rule.delete_after);
         let due = index.entries().iter().filter(|entry| is_older(entry, after, now));
-        let mut due: Vec<(Age, u64, Arc<str>)> = due.map(named).collect();
+        let mut due: Vec<(Age, u64, Arc<str>)> = due.map(|entry| named(entry, now.elapsed, now.wall)).collect();
         if due.is_empty() {
             self.marks.lock().0.remove(path);
             return;
@@ -152,7 +155,7 @@ impl Archive {
         if removed > 0 {
             tracing::info!(%path, segments = removed, "removed old recordings");
         }
-        let until = due.last().map_or((0, 0), |(age, ..)| *age);
+        let until = due.last().map_or(0, |(age, ..)| *age);
         let mut marks = self.marks.lock();
         let waiting = marks.0.entry(path.clone()).or_insert(Mark { at: now.elapsed, until });
         if mark.is_some() {
@@ -167,10 +170,11 @@ impl Archive {
             return;
         }
         let mut excess = size - rule.max_size;
+        let (elapsed, wall) = (self.evidence.lock().elapsed(&*self.clock), self.clock.wall());
         let mut oldest: Vec<_> = index
             .entries()
             .iter()
-            .map(|entry| (named(entry), entry.segment.size))
+            .map(|entry| (named(entry, elapsed, wall), entry.segment.size))
             .collect();
         oldest.sort_unstable();
         let mut removed = 0_usize;
@@ -186,24 +190,31 @@ impl Archive {
         tracing::info!(%path, segments = removed, "removed the oldest recordings: they had grown over recordMaxSize");
     }
 
-    /// Makes room where there is too little. Answers whether there is still too little, and nothing more to remove.
-    pub(super) fn relieve(&self) -> Result<bool, Error> {
+    /// Makes room where there is too little.
+    pub(super) fn relieve(&self) -> Result<(), Error> {
+        if !self.is_alone() {
+            return Ok(());
+        }
         let rules = self.rules.load_full();
-        let mut futile = false;
-        for rule in rules.distinct() {
-            if !matches!(rule.place, Place::Directory(_)) {
+        self.futile.lock().retain(|(_, since)| since.elapsed() < FUTILE);
+        for rule in rules.local() {
+            if self.futile.lock().iter().any(|(place, _)| *place == rule.place) {
                 continue;
             }
-            let Some(space) = self.directory(&rule)?.and_then(|directory| directory.free()) else {
+            // One that cannot be had is heard of when it is recorded to.
+            let directory = self.directory(&rule).ok().flatten();
+            let Some(space) = directory.and_then(|directory| directory.free()) else {
                 continue;
             };
-            let floor = rule.min_free.bytes(space.total);
+            let floor = rules.floor(&rule.place, space.total);
             if space.free < floor {
                 let wanted = (floor - space.free).saturating_add(floor / SPARE_PART);
-                futile |= !self.make_room(&rules, &rule, wanted)?;
+                if !self.make_room(&rules, &rule, wanted)? {
+                    self.futile.lock().push((rule.place.clone(), Instant::now()));
+                }
             }
         }
-        Ok(futile)
+        Ok(())
     }
 
     /// Answers whether something could be removed.
@@ -223,14 +234,14 @@ impl Archive {
                         Some(_) => is_older(entry, NEWEST, now),
                     };
                     if old {
-                        let (age, start, file) = named(entry);
+                        let (age, start, file) = named(entry, now.elapsed, now.wall);
                         oldest.push(Reverse((age, start, file, entry.segment.size, path.clone())));
                     }
                 }
                 Ok(())
             });
-            if !matches!(seen, Ok(()) | Err(Error::NotFound)) {
-                seen?;
+            if let Err(error) = seen {
+                tracing::debug!(%path, "its recordings are left out: {error}");
             }
         }
         let (mut freed, mut removed) = (0_u64, 0_usize);
@@ -238,7 +249,8 @@ impl Archive {
             if freed >= wanted || self.stopping.load(Relaxed) {
                 break;
             }
-            if self.with(&path, |index| Ok(self.remove(&path, index, start, &file)))? {
+            let removed_it = self.with(&path, |index| Ok(self.remove(&path, index, start, &file)));
+            if removed_it.unwrap_or(false) {
                 freed = freed.saturating_add(size);
                 removed += 1;
             }
@@ -264,14 +276,14 @@ impl Archive {
     }
 }
 
-/// How segments are ordered and found.
-fn named(entry: &Entry) -> (Age, u64, Arc<str>) {
+/// How segments are ordered and found. The end of one that we did not see is guessed from its name.
+fn named(entry: &Entry, elapsed: u64, wall: u64) -> (Age, u64, Arc<str>) {
     let segment = &entry.segment;
-    (
-        (entry.born.unwrap_or(0), segment.start),
-        segment.start,
-        segment.file.clone(),
-    )
+    let ended = match entry.born {
+        Some(born) => born.into(),
+        None => i128::from(elapsed) - i128::from(wall) + i128::from(end(entry)),
+    };
+    (ended, segment.start, segment.file.clone())
 }
 
 /// Whether a segment ended so long ago (microseconds), and that is certain.

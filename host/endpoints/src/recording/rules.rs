@@ -79,6 +79,24 @@ impl Rules {
         distinct
     }
 
+    /// The places of all entries on this machine, and one entry of each.
+    pub(super) fn local(&self) -> Vec<Arc<Rule>> {
+        let mut local: Vec<Arc<Rule>> = Vec::new();
+        for entry in &*self.entries {
+            let is_local = matches!(entry.place, Place::Directory(_));
+            if is_local && !local.iter().any(|other| other.place == entry.place) {
+                local.push(entry.clone());
+            }
+        }
+        local
+    }
+
+    /// What has to stay free of a file system of `total` bytes, by all entries of a place.
+    pub(super) fn floor(&self, place: &Place, total: u64) -> u64 {
+        let entries = self.entries.iter().filter(|entry| entry.place == *place);
+        entries.map(|entry| entry.min_free.bytes(total)).max().unwrap_or(0)
+    }
+
     /// The shortest time after which something is removed.
     pub(super) fn shortest(&self) -> Option<Duration> {
         let times = self.entries.iter().map(|entry| entry.delete_after);

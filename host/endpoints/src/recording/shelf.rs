@@ -68,9 +68,25 @@ impl Shelf {
         slot
     }
 
-    /// Lets go of what is too much; never of `path`, of what is being written, or of what somebody is using.
-    pub(super) fn bound(&self, path: &PathName) {
+    /// Whose indexes are held.
+    pub(super) fn held(&self) -> Vec<(PathName, Arc<Rule>)> {
+        let slots = self.slots.lock();
+        slots
+            .iter()
+            .map(|(path, slot)| (path.clone(), slot.rule.clone()))
+            .collect()
+    }
+
+    /// Somebody is done with the place of a path: lets go of it if it is empty, and of what is too much; never of what is
+    /// being written, or of what somebody is using.
+    pub(super) fn bound(&self, path: &PathName, done: Arc<Slot>) {
         let mut slots = self.slots.lock();
+        let empty = done.segments.load(Relaxed) == 0;
+        let own = slots.get(path).is_some_and(|slot| Arc::ptr_eq(slot, &done));
+        drop(done);
+        if own && empty && slots.get(path).is_some_and(|slot| Arc::strong_count(slot) == 1) {
+            slots.remove(path);
+        }
         let mut held: usize = slots.values().map(|slot| slot.segments.load(Relaxed)).sum();
         while held > MAX_SEGMENTS || slots.len() > MAX_PATHS {
             let idle = slots

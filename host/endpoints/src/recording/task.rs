@@ -5,15 +5,15 @@ use std::{sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
 use tokio::{
     sync::oneshot,
     task::JoinHandle,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 
 use super::{Archive, Error};
 
 /// How often the room on the disks is looked at.
 const WATCH: Duration = Duration::from_secs(2);
-/// The same, when there was too little and nothing could be removed: looking through all recordings costs something.
-const FUTILE: Duration = Duration::from_mins(1);
+/// A disk that does not answer is not waited for at the end.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 /// Looks after recordings until it is told to stop, or dropped.
 #[derive(Debug)]
@@ -24,13 +24,13 @@ pub struct Keeping {
 }
 
 impl Keeping {
-    /// Stops; waits for what is being removed this moment.
+    /// Stops; waits for what is being removed this moment, but not for a disk that does not answer.
     pub async fn stop(self) {
         let Keeping { archive, _stop, task } = self;
         archive.stopping.store(true, Relaxed);
         drop(_stop);
         // A panic in it was told already.
-        let _ = task.await;
+        let _ = timeout(LAST_MOMENT, task).await;
     }
 }
 
@@ -63,8 +63,8 @@ impl Archive {
                         aside(&archive, Archive::round).await;
                     }
                     () = sleep_until(watch) => {
-                        let futile = aside(&archive, Archive::relieve).await.unwrap_or(true);
-                        watch = Instant::now() + if futile { FUTILE } else { WATCH };
+                        aside(&archive, Archive::relieve).await;
+                        watch = Instant::now() + WATCH;
                     }
                 }
             }
@@ -91,15 +91,11 @@ impl Archive {
 }
 
 /// Does what waits for the disk where waiting is allowed.
-async fn aside<T: Send + 'static>(
-    archive: &Arc<Archive>,
-    act: impl FnOnce(&Archive) -> Result<T, Error> + Send + 'static,
-) -> Option<T> {
+async fn aside(archive: &Arc<Archive>, act: impl FnOnce(&Archive) -> Result<(), Error> + Send + 'static) {
     let archive = archive.clone();
     match tokio::task::spawn_blocking(move || act(&archive)).await {
-        Ok(Ok(done)) => return Some(done),
+        Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!("recordings cannot be looked after: {error}"),
         Err(error) => tracing::error!("looking after recordings: {error}"),
     }
-    None
 }

@@ -243,3 +243,43 @@ fn a_recorders_files_are_known_without_looking_and_after_a_restart() {
     drop(server);
     assert_eq!(home.start().archive.segments(&name("cam")).unwrap(), segments);
 }
+
+#[test]
+fn what_is_remembered_of_a_path_goes_with_its_last_recording() {
+    let home = Home::new();
+    let server = home.start();
+    for path in ["a", "b"] {
+        server.recorded(path, NOON, FMP4);
+    }
+    server.archive.round().unwrap();
+    let indexes = || {
+        let listed = fs::read_dir(home.folder.join("state/recordings")).unwrap();
+        let files = listed.map(|entry| entry.unwrap().path());
+        files
+            .filter(|file| file.extension().is_some_and(|e| e == "index"))
+            .count()
+    };
+    assert_eq!(indexes(), 2);
+    server.archive.delete(&name("a"), NOON).unwrap();
+    drop(server);
+    home.start().archive.round().unwrap();
+    assert_eq!(indexes(), 1);
+}
+
+#[test]
+fn asking_for_paths_that_record_nothing_leaves_nothing_behind() {
+    for template in ["%path/%s", "%Y/%m/%path/%s"] {
+        let home = Home::named(template);
+        home.put("2024/06/cam/1717243200.mp4", FMP4);
+        let server = home.start();
+        for number in 0..20 {
+            assert!(server.starts(&format!("nobody/{number}")).is_empty());
+        }
+        server.archive.round().unwrap();
+        let state = fs::read_dir(home.folder.join("state/recordings")).unwrap();
+        let names = state.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let indexes = names.filter(|name| name.ends_with(".index")).count();
+        assert_eq!(indexes, server.archive.paths().unwrap().len(), "{template}");
+        assert_eq!(server.archive.shelf.held().len(), indexes, "{template}");
+    }
+}

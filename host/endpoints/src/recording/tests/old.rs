@@ -160,6 +160,20 @@ fn the_oldest_go_when_a_path_has_too_many_bytes_but_never_the_active_one() {
 }
 
 #[test]
+fn what_nobody_saw_end_is_as_old_as_its_name_says() {
+    let mut home = Home::new();
+    let server = recorded(&mut home, 10);
+    let newest = home.clocks.wall.load(Relaxed);
+    home.put(&format!("cam/{}-000000.mp4", newest / 1_000_000), FMP4);
+    server.archive.probed(&super::place::name("cam"), 0, u64::MAX).unwrap();
+    let mut rule = home.rule.clone();
+    rule.max_size = 2 * FMP4.len() as u64;
+    server.configure(rule);
+    server.archive.round().unwrap();
+    assert_eq!(server.starts("cam"), [NOON + 9 * HOUR, newest]);
+}
+
+#[test]
 fn room_is_made_of_what_is_older_than_an_hour() {
     let mut home = Home::new();
     let server = recorded(&mut home, 10);

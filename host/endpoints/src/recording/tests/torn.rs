@@ -121,3 +121,22 @@ fn what_a_recorder_leaves_behind_is_done_in_its_place() {
     assert!(segment.known && !segment.active);
     assert_eq!(segment.size as usize, ends()[ends().len() - 2]);
 }
+
+#[test]
+fn a_second_server_touches_nothing_that_the_first_one_keeps() {
+    let mut home = Home::new();
+    home.rule.max_size = 1;
+    let first = home.start();
+    let recording = first.record("cam", NOON, &FMP4[..torn()]);
+    let second = home.start();
+    look(&second.archive);
+    second.archive.relieve().unwrap();
+    assert_eq!(second.starts("cam"), [NOON]);
+    assert_eq!(
+        fs::metadata(home.rec(&recording.file())).unwrap().len() as usize,
+        torn()
+    );
+    assert!(first.only("cam").active);
+    let notes = fs::read_dir(home.folder.join("state/recordings/open")).unwrap();
+    assert_eq!(notes.count(), 1);
+}
