@@ -1,5 +1,7 @@
 //! The plugins that are part of the binary. `make plugins` builds them, `build.rs` finds them and lists them.
 
+use crate::Limits;
+
 /// Names and components, in the same order.
 const ALL: (&[&str], &[&[u8]]) = include!(concat!(env!("OUT_DIR"), "/bundled.rs"));
 
@@ -8,6 +10,19 @@ pub const BUNDLED: &[&str] = ALL.0;
 
 /// Those of them that do nothing where nothing can be re-encoded.
 pub const TRANSCODING: &[&str] = &["aac"];
+
+/// The one that records. It works for all paths that are recorded, and a share of one core would not do for hundreds of them.
+const RECORDER: &str = "recorder";
+
+/// What a bundled plugin may take where no entry of the configuration says it.
+pub(crate) fn limits(name: &str) -> Limits {
+    let mut limits = Limits::default();
+    if name == RECORDER {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        limits.share = u32::try_from(cores).unwrap_or(u32::MAX).saturating_mul(100);
+    }
+    limits
+}
 
 /// The component of a bundled plugin.
 pub(crate) fn component(name: &str) -> Option<&'static [u8]> {
@@ -18,6 +33,12 @@ pub(crate) fn component(name: &str) -> Option<&'static [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_records_may_use_every_core_and_the_others_a_half() {
+        assert!(limits("aac").share == 50 && limits(RECORDER).share >= 100);
+        assert!(component(RECORDER).is_some());
+    }
 
     #[test]
     fn those_that_transcode_are_known() {

@@ -418,7 +418,11 @@ impl Inner {
             return Err(Error::Unknown(name.to_owned()));
         }
         let _changing = self.changing.lock();
-        self.put(PluginSpec::new(name, Source::Bundled(bundled.to_owned())), false)?;
+        let spec = PluginSpec {
+            limits: bundled::limits(bundled),
+            ..PluginSpec::new(name, Source::Bundled(bundled.to_owned()))
+        };
+        self.put(spec, false)?;
         find(name).ok_or_else(|| Error::Unknown(name.to_owned()))
     }
 

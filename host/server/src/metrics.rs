@@ -7,6 +7,7 @@ mod conversions;
 mod forward;
 mod ours;
 mod process;
+mod recordings;
 mod text;
 
 use std::{collections::BTreeMap, sync::Arc, sync::atomic::Ordering::Relaxed};

@@ -16,7 +16,7 @@ use tokio::{sync::watch, task::JoinHandle};
 use wasmtx_hub::{Hub, Path, PathName};
 use wasmtx_sandbox::{Attendance, Attended, Registry};
 
-pub(crate) use self::told::Told;
+pub(crate) use self::told::{Counts, Told};
 use crate::force::InForce;
 
 /// Recorders that could not be made are tried again this often: the disk may be there by now.
@@ -36,6 +36,7 @@ pub struct Switches(Arc<Shared>);
 struct Shared {
     in_force: InForce,
     plugins: Registry,
+    counts: Arc<Counts>,
     /// What requests said, until the path is gone.
     said: Mutex<HashMap<PathName, Said>>,
     /// Counts changes, for the attendance.
@@ -49,8 +50,7 @@ struct Said {
 
 impl Recording {
     /// Attends the paths of `hub`. Needs a tokio runtime.
-    pub(crate) fn spawn(hub: &Hub, in_force: InForce, plugins: Registry) -> Recording {
-        let switches = Switches::new(in_force, plugins);
+    pub(crate) fn spawn(hub: &Hub, switches: Switches) -> Recording {
         let mut changed = switches.0.changes.subscribe();
         let listed = switches.clone();
         let attendance = Arc::new(Attendance::spawn(hub.births(), move |path| listed.attended(path)));
@@ -96,10 +96,11 @@ impl Recording {
 
 impl Switches {
     /// Nobody has said anything yet.
-    pub(crate) fn new(in_force: InForce, plugins: Registry) -> Switches {
+    pub(crate) fn new(in_force: InForce, plugins: Registry, counts: Arc<Counts>) -> Switches {
         Switches(Arc::new(Shared {
             in_force,
             plugins,
+            counts,
             said: Mutex::default(),
             changes: watch::Sender::new(0),
         }))
@@ -126,6 +127,11 @@ impl Switches {
         }
         self.changed();
         Ok(())
+    }
+
+    /// What was recorded so far.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.0.counts
     }
 
     /// Whether whatever is published on the path is recorded.

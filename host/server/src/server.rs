@@ -28,7 +28,7 @@ use crate::{
     events::Listening,
     force::{Force, InForce},
     log::Logs,
-    recording::{Recording, Told},
+    recording::{Counts, Recording, Switches, Told},
     sources,
     window::{Open, Window},
     wiring::{self, Flv, Late, Streams},
@@ -111,14 +111,14 @@ impl Server {
         };
         let runner = Runner::new(commands);
         let rtsp_port = Arc::new(OnceLock::new());
-        let recorded = Arc::new(Told {
+        let recorded = Arc::<Counts>::default();
+        services.recordings = Arc::new(Told {
             in_force: late.clone(),
             archive: archive.clone(),
             runner: runner.clone(),
             rtsp_port: rtsp_port.clone(),
-            counts: Arc::default(),
+            counts: recorded.clone(),
         });
-        services.recordings = recorded;
         let (plugins, force) = load(sources::fetch(config).await?, services).await?;
         let config = force.config.clone();
         let watch = plugins
@@ -156,7 +156,7 @@ impl Server {
         let keeper = Keeper::spawn(births, in_force.clone(), runner, puller, rtsp_port);
         let listed = in_force.clone();
         let sinks = sandbox::Attendance::spawn(hub.births(), move |path| listed.chains(&path.name)?.sinks);
-        let recording = Recording::spawn(&hub, in_force.clone(), plugins.clone());
+        let recording = Recording::spawn(&hub, Switches::new(in_force.clone(), plugins.clone(), recorded));
         let sent_on = in_force.clone();
         let forwarder = forward::Forwarder::new(hub.births(), move |path| sent_on.destinations(path), forwards.clone());
         // Paths come to life last: their sources and commands find the listeners there.

@@ -98,7 +98,7 @@ impl Window {
             events: hub.events().clone(),
         });
         archive.configure(wiring::archived(&config));
-        let recording = Switches::new(InForce::new(force), plugins.clone());
+        let recording = Switches::new(InForce::new(force), plugins.clone(), Arc::default());
         let sessions = rtsp::Registry::default();
         let settings = wiring::rtsp(&config.global, None, &OnConnect::default()).unwrap();
         let rtsp = rtsp::Server::start(settings, hub.clone(), gate.clone(), sessions.clone()).unwrap();

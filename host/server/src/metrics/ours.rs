@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use wasmtx_sandbox::{Sample, Status, Usage};
 
 use super::{
-    Counters, conversions, process,
+    Counters, conversions, process, recordings,
     text::{Labels, Object, Text, bounded},
 };
 use crate::api::View;
@@ -41,6 +41,7 @@ pub(super) fn write(text: &mut Text, view: &View, counters: &Counters) {
     );
     plugins(text, &view.plugins.status());
     conversions::workers(text, &view.workers.statistics());
+    recordings::write(text, view);
 }
 
 fn single(text: &mut Text, name: &str, kind: &str, help: &str, value: impl std::fmt::Display) {
