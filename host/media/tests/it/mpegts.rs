@@ -332,3 +332,40 @@ fn a_stream_that_is_looked_at_as_an_mp4_decodes_to_what_it_was() {
         assert_eq!(decoded(&seen), decoded(&theirs), "{encoder}");
     }
 }
+
+#[test]
+fn recordings_of_mediamtx_are_read_and_seen_as_mp4() {
+    for (name, file) in [
+        (
+            "H264",
+            &include_bytes!("../../testdata/mpegts/mediamtx-h264-aac.ts")[..],
+        ),
+        ("H265", include_bytes!("../../testdata/mpegts/mediamtx-h265-opus.ts")),
+        (
+            "MPEG-1/2 Audio",
+            include_bytes!("../../testdata/mpegts/mediamtx-mp3.ts"),
+        ),
+    ] {
+        let before = demux(file, 1_316);
+        let (tracks, frames) = &before;
+        assert_eq!(tracks[0].codec.name(), name);
+        for (track, place) in tracks.iter().zip(0..) {
+            let times = ffprobe(&format!("-select_streams {place} -show_entries packet=pts"), file);
+            let times: Vec<i64> = times.iter().map(|fields| fields[0].parse().unwrap()).collect();
+            let frames: Vec<_> = frames.iter().filter(|frame| frame.track == track.id).collect();
+            assert_eq!(frames.len(), times.len(), "{name} {}", track.codec.name());
+            let rate = i64::from(track.clock_rate);
+            for (frame, time) in frames.iter().zip(times) {
+                assert!((frame.pts * 90_000 / rate - time).abs() <= 2, "{} {time}", frame.pts);
+            }
+        }
+        let seen = viewed(file);
+        check_same(&before, &movie(&seen));
+        assert_eq!(decoded(&seen), decoded(file), "{name}");
+        let Ok(whole) = mpegts::whole(file.len() as u64, |offset, length| {
+            let from = usize::try_from(offset).unwrap();
+            Ok::<_, std::convert::Infallible>(Bytes::copy_from_slice(&file[from..file.len().min(from + length)]))
+        });
+        assert_eq!(whole, file.len() as u64, "nothing of it is cut off");
+    }
+}

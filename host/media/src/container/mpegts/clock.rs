@@ -31,6 +31,8 @@ const MAX_BACK: i64 = SECOND;
 const MAX_AHEAD: i64 = 60 * SECOND;
 /// How far tracks of one stream are apart.
 const MAX_APART: i64 = 10 * SECOND;
+/// Times of so little before a wrap, at the beginning of a stream, are before 0.
+const MAX_BEFORE_ZERO: i64 = MAX_APART;
 /// Where the first frame after a jump comes: behind the last one before it, as far as pictures are apart.
 const BEHIND_JUMP: i64 = SECOND / 25;
 
@@ -111,10 +113,16 @@ impl Timeline {
             };
         }
         let Some(newest) = self.newest else {
-            return Run {
-                last: time.cast_signed(),
-                shift: 0,
-            };
+            let zero = Run { last: 0, shift: 0 };
+            let nearest = zero.to(time);
+            // What is decoded before a stream of MediaMTX begins to be shown, at 0, is at the end of the day before.
+            if nearest.last < MAX_BEFORE_ZERO.saturating_neg() {
+                return Run {
+                    last: time.cast_signed(),
+                    ..zero
+                };
+            }
+            return nearest;
         };
         let now = newest.to(time);
         let near = now.last.saturating_sub(newest.last).abs() <= MAX_APART;
@@ -184,11 +192,14 @@ mod tests {
     #[test]
     fn a_wrap_is_not_seen_in_any_track() {
         let mut two = Two::new(false);
-        for step in -5..50 {
+        for step in -500..50 {
             let time = WRAP + step * 9_000;
             assert_eq!(two.place(0, time), (time, false));
             assert_eq!(two.place(1, time - 20_000), (time - 20_000, false));
         }
+        let mut two = Two::new(false);
+        assert_eq!(two.place(0, WRAP - 7_200), (-7_200, false));
+        assert_eq!(two.place(1, 0), (0, false));
         let mut two = Two::new(false);
         assert_eq!(two.place(0, 10), (10, false));
         assert_eq!(
