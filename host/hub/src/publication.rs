@@ -125,6 +125,11 @@ impl Publication {
         &self.demand
     }
 
+    /// Whether the track that readers begin with, the first with keyframes, has had no frame yet. False without such a track.
+    pub fn is_dark(&self) -> bool {
+        self.ring.read().is_dark()
+    }
+
     /// Payload bytes that the ring holds.
     pub fn buffered_bytes(&self) -> usize {
         self.ring.read().bytes()

@@ -221,6 +221,12 @@ impl Ring {
         }
     }
 
+    /// Whether no frame has come of the track whose keyframes readers begin with.
+    pub(crate) fn is_dark(&self) -> bool {
+        let primary = self.slots.iter().find(|slot| slot.video);
+        primary.is_some_and(|slot| slot.number == 0)
+    }
+
     /// Appends a frame; answers whether it starts a GOP, `None` when its track is unknown.
     pub(crate) fn push(&mut self, at: Instant, mut frame: Frame) -> Option<bool> {
         let slot = self.slots.iter().position(|slot| slot.id == frame.track)?;

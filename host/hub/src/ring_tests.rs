@@ -289,6 +289,16 @@ fn any_audio_frame_starts_a_stream_without_pictures() {
 }
 
 #[test]
+fn a_stream_is_dark_until_its_first_picture() {
+    let mut bench = Bench::new(Limits::default(), tracks(true, true));
+    bench.play("aa");
+    assert!(bench.ring.is_dark());
+    bench.play("f");
+    assert!(!bench.ring.is_dark(), "although nobody can begin with it");
+    assert!(!Bench::new(Limits::default(), tracks(false, true)).ring.is_dark());
+}
+
+#[test]
 fn decoding_time_never_goes_back() {
     let mut bench = Bench::new(Limits::default(), tracks(true, false));
     for dts in [10, 5, 12] {

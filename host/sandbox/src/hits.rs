@@ -55,10 +55,14 @@ limits! {
     SinkTimeout = "sinkTimeout",
     /// Share of a core.
     Share = "cpuShare",
-    /// Frames held.
+    /// Frames held by a filter.
     HeldFrames = "heldFrames",
     /// Their bytes.
     HeldBytes = "heldBytes",
+    /// Frames kept by a sink.
+    SinkHeldFrames = "sinkHeldFrames",
+    /// Their bytes.
+    SinkHeldBytes = "sinkHeldBytes",
     /// Frames emitted in one call.
     Emits = "framesPerCall",
     /// A payload made by a guest.

@@ -107,10 +107,14 @@ pub struct Limits {
     /// Share of one core that the plugin's filters may use together, in percent, over one second. Past it, frames go
     /// round the plugin as its failure policy says.
     pub share: u32,
-    /// Frames that one instance may hold.
+    /// Frames that one filter may hold.
     pub held_frames: usize,
     /// Their bytes.
     pub held_bytes: usize,
+    /// Frames that one sink may keep beside the batch at hand: a part of a recording, and what comes while the disk takes it.
+    pub sink_held_frames: usize,
+    /// Their bytes.
+    pub sink_held_bytes: usize,
     /// Frames that a filter may emit in one call; when the stream ends, as many as it may hold.
     pub emits: usize,
     /// The largest payload that a filter may make.
@@ -168,11 +172,13 @@ impl Default for Limits {
             share: 50,
             held_frames: 256,
             held_bytes: 32 * MIB,
+            sink_held_frames: 4_096,
+            sink_held_bytes: 96 * MIB,
             emits: 16,
             payload: 16 * MIB,
             snapshot: MIB,
             hostcall: 8 * MIB,
-            handles: 1_024,
+            handles: 8_192,
             log_lines: 50,
             log_line: 4 << 10,
             series: 64,

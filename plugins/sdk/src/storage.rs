@@ -28,8 +28,10 @@ use crate::{Held, host};
 
 /// A file that is being written: it only grows. Dropping it leaves what was appended, [`finish`](File::finish) says that it is whole.
 ///
-/// The server collects small pieces before it writes them, so an error may be about bytes that an earlier call took; after one, nothing more is
-/// written to this file. What [`commit`](File::commit) or [`finish`](File::finish) answered is there.
+/// The server collects what is appended until it is committed, and writes it at once, so an error may be about bytes that an earlier call took; after
+/// one, nothing more is written to this file, and [`finish`](File::finish) closes it as it was when it was last committed, if the disk still lets it. What
+/// [`commit`](File::commit) or [`finish`](File::finish) answered is there. Up to 64 MiB wait for a commit, and for ten seconds; a file that is never committed
+/// is written after a second.
 #[derive(Debug)]
 pub struct File(host::storage::File);
 

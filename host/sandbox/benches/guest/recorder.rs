@@ -102,7 +102,7 @@ fn run(kind: Run) -> f64 {
         let sinks = registry.chains(&[used]).expect("a sink").sinks;
         let sinks = sinks.filter(|_| kind == Run::Guest);
         let (hub, _births) = Hub::new();
-        let attendance = Attendance::spawn(hub.births(), move |_| sinks.clone().map(Into::into));
+        let attendance = Attendance::spawn(hub.births(), move |_| sinks.clone());
         let rule = Rule::new("bench", Arc::new(PathConfig::default())).expect("a rule");
         let path = PathName::new("bench").expect("a name");
         hub.configure(Instant::now(), Rules::new(vec![rule]));
@@ -204,7 +204,7 @@ fn publish(mut publisher: Publisher) -> Publisher {
 
 /// A reader of the path, as a sink is, that records with the same code.
 async fn record_natively(path: Arc<wasmtx_hub::Path>, disk: Disk) {
-    let (_, mut reader) = path.attend(Instant::now()).expect("somebody publishes");
+    let (_, mut reader) = path.attend(Instant::now(), Duration::ZERO).expect("somebody publishes");
     let settings = Settings {
         template: recording::Template::parse("%path/%Y-%m-%d_%H-%M-%S-%f").expect("a template"),
         format: recording::Format::Fmp4,

@@ -7,12 +7,16 @@ mod pool;
 
 use std::{
     panic::AssertUnwindSafe,
+    pin::pin,
     sync::{Arc, atomic::AtomicUsize},
     time::{Duration, Instant},
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
-use tokio::{sync::Semaphore, time::timeout_at};
+use tokio::{
+    sync::Semaphore,
+    time::{self, timeout_at},
+};
 use wasmtime::{
     Store, UpdateDeadline,
     component::{Instance, InstancePre},
@@ -31,7 +35,12 @@ use crate::{
     component::{Code, Role},
     failure::{Failure, Refused},
     hits::Limit,
-    host::{State, storage::Granted, turn::Turn},
+    host::{
+        State,
+        frame::AtHand,
+        storage::Granted,
+        turn::{DiskTime, Turn},
+    },
     instance::{Restored, snapshot_fits, store},
     limits::SHORTEST_TICK,
     metrics::Place,
@@ -39,6 +48,9 @@ use crate::{
     ticker::EPOCH,
     version::Version,
 };
+
+/// While a call waits for a disk after its time, it is looked at so often.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What a component exports for one role.
 pub(crate) trait Exports: Send + Sync + Sized + 'static {
@@ -91,7 +103,7 @@ impl<E, T, F> Call<E, T> for F where
 pub(crate) struct Budget {
     /// Time that the guest itself runs.
     pub(crate) running: Duration,
-    /// When it is over, whatever it waits for.
+    /// When it is over, whatever it waits for; but for disks.
     pub(crate) until: Instant,
 }
 
@@ -172,6 +184,9 @@ impl<E: Exports> Guest<E> {
         if let Some(storage) = &group.storage {
             state.outside.storage = Some(storage.clone());
         }
+        if E::ROLE == Role::Sink {
+            state.frame = AtHand::of_sink(&version.limits);
+        }
         state.meter.join(&group.memory);
         state.turn = Some(Turn::new(group.turns.clone(), state.ticker.clone()));
         let mut store = store(&version.code, state, EPOCH);
@@ -237,7 +252,7 @@ impl<E: Exports> Guest<E> {
         run(&mut self.store, budget, async |store| {
             let now = clock::Host::now(store.data_mut());
             let ticked = life.wasmtx_plugin_lifecycle().call_tick(&mut *store, now).await;
-            store.data_mut().settle_files().await;
+            store.data_mut().settle_files(Some(Instant::now())).await;
             ticked
         })
         .await
@@ -285,6 +300,8 @@ async fn run<T>(
     budget: Budget,
     call: impl AsyncFnOnce(&mut Store<State>) -> wasmtime::Result<T>,
 ) -> Result<T, Failure> {
+    let disk_time = store.data().disk_time.clone();
+    disk_time.reset();
     let called = async {
         let state = store.data_mut();
         state.running = budget.running;
@@ -294,14 +311,63 @@ async fn run<T>(
         store.set_epoch_deadline(1);
         call(&mut *store).await
     };
-    let called = timeout_at(budget.until.into(), AssertUnwindSafe(called).catch_unwind()).await;
+    let called = within(budget.until, &disk_time, AssertUnwindSafe(called).catch_unwind()).await;
     if let Some(turn) = &mut store.data_mut().turn {
         turn.give();
     }
     match called {
-        Ok(Ok(Ok(result))) => Ok(result),
-        Ok(Ok(Err(error))) => Err(Failure::of(&error, store.data().meter.refused())),
-        Ok(Err(panic)) => Err(Failure::panicked(&*panic)),
-        Err(_) => Err(Failure::late()),
+        Some(Ok(Ok(result))) => Ok(result),
+        Some(Ok(Err(error))) => Err(Failure::of(&error, store.data().meter.refused())),
+        Some(Err(panic)) => Err(Failure::panicked(&*panic)),
+        None => Err(Failure::late()),
+    }
+}
+
+/// Waits for a call that may take until then, and as long again as it waits for disks.
+async fn within<T>(until: Instant, disk_time: &DiskTime, called: impl Future<Output = T>) -> Option<T> {
+    let mut called = pin!(called);
+    let until = time::Instant::from(until);
+    let mut then = until;
+    loop {
+        if let Ok(done) = timeout_at(then, &mut called).await {
+            return Some(done);
+        }
+        let (now, later) = (time::Instant::now(), until + disk_time.so_far());
+        if later <= now {
+            return None;
+        }
+        then = later.max(now + LOOK);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(20);
+    const LATER: Duration = Duration::from_millis(200);
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_spent_waiting_for_disks_does_not_count() {
+        let disk = DiskTime::default();
+        let until = || time::Instant::now().into_std() + SOON;
+        let waits_for_disk = async {
+            disk.begin();
+            sleep(LATER).await;
+            disk.end();
+        };
+        assert!(within(until(), &disk, waits_for_disk).await.is_some());
+        assert!(disk.so_far() >= LATER);
+        disk.reset();
+        assert!(within(until(), &disk, std::future::pending::<()>()).await.is_none());
+        let waits_for_more = async {
+            disk.begin();
+            sleep(LATER).await;
+            disk.end();
+            std::future::pending::<()>().await;
+        };
+        assert!(within(until(), &disk, waits_for_more).await.is_none());
     }
 }

@@ -65,6 +65,19 @@ impl AtHand {
         }
     }
 
+    /// The same with what a sink may hold.
+    pub(crate) fn of_sink(limits: &Limits) -> AtHand {
+        let at_hand = AtHand::new(limits);
+        AtHand {
+            bounds: Bounds {
+                frames: limits.sink_held_frames,
+                bytes: limits.sink_held_bytes,
+                ..at_hand.bounds
+            },
+            ..at_hand
+        }
+    }
+
     /// Bytes that the guest keeps.
     pub(crate) fn held_bytes(&self) -> usize {
         self.held_bytes
@@ -84,10 +97,10 @@ impl AtHand {
     /// Whether the guest may get more frames: a sink keeps as many as it may hold beside those of the batch at hand.
     pub(crate) fn may_lend(&self) -> Result<(), Limit> {
         if self.held.len() - self.free.len() > self.bounds.frames {
-            return Err(Limit::HeldFrames);
+            return Err(Limit::SinkHeldFrames);
         }
         if self.held_bytes > self.bounds.bytes {
-            return Err(Limit::HeldBytes);
+            return Err(Limit::SinkHeldBytes);
         }
         Ok(())
     }

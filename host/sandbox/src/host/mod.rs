@@ -185,6 +185,8 @@ pub(crate) struct State {
     pub(crate) proof: Option<Arc<dyn Proof>>,
     /// Guest time left to the asynchronous call at hand; the epoch callback counts it down.
     pub(crate) running: Duration,
+    /// Of the asynchronous call at hand.
+    pub(crate) disk_time: Arc<turn::DiskTime>,
     /// Of an instance off the media path.
     pub(crate) turn: Option<turn::Turn>,
     /// The frame at hand may take until then, whatever the epochs say.
@@ -207,6 +209,7 @@ impl State {
             files: storage::Files::default(),
             proof: None,
             running: Duration::ZERO,
+            disk_time: Arc::default(),
             turn: None,
             not_before: None,
             overtime: None,

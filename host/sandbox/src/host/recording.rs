@@ -69,8 +69,14 @@ impl Segments {
         Some(begun)
     }
 
-    /// Those that nobody ends any more.
-    pub(super) fn leave(&mut self) -> VecDeque<Begun> {
+    /// One that nobody ends any more, if it was begun.
+    pub(super) fn leave(&mut self, file: &str) -> Option<Begun> {
+        let begun = self.begun.iter().position(|begun| begun.told.file == file)?;
+        self.begun.remove(begun)
+    }
+
+    /// All of them.
+    pub(super) fn leave_all(&mut self) -> VecDeque<Begun> {
         std::mem::take(&mut self.begun)
     }
 }

@@ -1,16 +1,17 @@
 //! `storage`: files below the directory that a plugin was granted. On the media path everything answers `not-granted` at
 //! once; elsewhere the guest waits for the disk, on threads that nothing else needs.
 //!
-//! A guest writes a file in small pieces, a header and a frame, sixty times a second; the disk gets them a quarter of a
-//! mebibyte at a time. So `append` mostly only remembers, a frame's bytes without a copy, and what the disk says to them may
-//! be heard by a later call on the same file.
+//! A guest writes a file in small pieces, a header and a frame, sixty times a second; the disk gets them when they are
+//! committed, all of them at once, so that a part of a recording is there as a whole or not at all. So `append` mostly only
+//! remembers, a frame's bytes without a copy, and what the disk says to them may be heard by a later call on the same file. What
+//! is never committed is written a second later. Memory bounds it: of an instance, and of all of them.
 
+mod granted;
+#[cfg(test)]
+mod testing;
 mod writing;
 
-use std::{
-    mem,
-    time::{Duration, Instant},
-};
+use std::time::Instant;
 
 use bytes::Bytes;
 use wasmtime::{
@@ -25,13 +26,12 @@ use crate::{
         storage::{Entry, Host, HostFile, StorageError},
     },
     metrics::tally,
-    services::{self, Append, Directory, Stored},
+    services::{self, Directory, Stored},
 };
-use writing::Writing;
-pub(crate) use writing::{Files, Granted, Places};
+pub(crate) use granted::{Granted, Places};
+pub(crate) use writing::Files;
+use writing::{Then, Writing};
 
-/// For so long at most pieces wait to be written, while the guest's task is not busy otherwise.
-const PENDING_TIME: Duration = Duration::from_secs(1);
 /// Entries that `list` answers.
 const ENTRIES: usize = 4_096;
 /// Bytes of a name.
@@ -46,25 +46,17 @@ pub struct File;
 impl State {
     /// When files should be settled next, if something waits to be written.
     pub(crate) fn files_due(&self) -> Option<Instant> {
-        self.files.since.map(|since| since + PENDING_TIME)
+        self.files.due()
     }
 
-    /// Writes what waits in memory, for all files of the instance. What goes wrong is answered to the next call on the file.
-    pub(crate) async fn settle_files(&mut self) {
-        self.files.since = None;
+    /// Writes what is due by then, or all that waits in memory, for all files of the instance.
+    pub(crate) async fn settle_files(&mut self, by: Option<Instant>) {
         let Some(granted) = self.outside.storage.clone() else {
             return;
         };
-        for mut writing in mem::take(&mut self.files.dropped) {
-            if let Err(error) = writing.flush(&granted).await {
-                let (plugin, path) = (&*self.common.name, self.place.path());
-                tracing::warn!(plugin, path, %error, "the end of a plugin's file is not written");
-            }
-        }
-        for writing in self.files.open.iter_mut().flatten() {
-            // Kept in `failed`.
-            let _ = writing.flush(&granted).await;
-        }
+        let away = self.away();
+        self.files.settle(&granted, by).await;
+        self.back(away).await;
     }
 
     fn storage(&self) -> Result<Granted> {
@@ -74,7 +66,7 @@ impl State {
     async fn create_file(&mut self, name: String) -> Result<Resource<File>> {
         let granted = self.storage()?;
         if !self.files.has_room() {
-            self.settle_files().await;
+            self.settle_files(None).await;
         }
         if !self.files.has_room() {
             return Err(StorageError::Quota);
@@ -84,20 +76,36 @@ impl State {
             let name = name.clone();
             move |directory: &dyn Directory| directory.create(&name)
         };
-        let file = granted.wait(create).await?;
-        Ok(Resource::new_own(self.files.put(Writing::new(name, file))))
+        let away = self.away();
+        let file = granted.wait(create).await;
+        self.back(away).await;
+        let writing = Writing::new(name, file?, &granted);
+        Ok(Resource::new_own(self.files.put(writing)))
     }
 
     async fn append_to(&mut self, file: Resource<File>, piece: Bytes) -> Result<u64> {
         let granted = self.storage()?;
         let writing = self.files.get(&file)?;
         let len = writing.append(piece)?;
-        if writing.is_full() {
-            writing.flush(&granted).await?;
-        } else if self.files.since.is_none() {
-            self.files.since = Some(Instant::now());
+        if writing.is_short(&granted) {
+            self.end(&file, Then::Nothing).await?;
+        } else if self.files.are_full() {
+            self.settle_files(None).await;
         }
         Ok(len)
+    }
+
+    /// Writes what waits for a file, and commits or finishes it.
+    async fn end(&mut self, file: &Resource<File>, then: Then) -> Result<u64> {
+        let granted = self.storage()?;
+        let away = self.away();
+        let done = match (then, self.files.get(file)) {
+            (Then::Finish, _) => self.files.finish(file, &granted).await,
+            (_, Ok(writing)) => writing.write(&granted, then).await,
+            (_, Err(error)) => Err(error),
+        };
+        self.back(away).await;
+        done
     }
 
     /// The part of a held frame that is there.
@@ -112,8 +120,11 @@ impl State {
     ) -> Result<T> {
         let granted = self.storage()?;
         // The plugin finds its own files as it left them.
-        self.settle_files().await;
-        granted.wait(ask).await
+        self.settle_files(None).await;
+        let away = self.away();
+        let answer = granted.wait(ask).await;
+        self.back(away).await;
+        answer
     }
 }
 
@@ -157,11 +168,7 @@ impl HostFile for State {
     }
 
     fn drop(&mut self, file: Resource<File>) -> wasmtime::Result<()> {
-        if let Some(writing) = self.files.take(file.rep())
-            && writing.has_pieces()
-        {
-            self.files.dropped.push(writing);
-        }
+        self.files.let_go(file.rep());
         Ok(())
     }
 }
@@ -205,34 +212,12 @@ pub(super) fn add_waiting(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         },
     )?;
     storage.func_wrap_async("[method]file.commit", |mut at: At<'_>, (file,): (Resource<File>,)| {
-        Box::new(async move { Ok((end(at.data_mut(), &file, |file| file.commit()).await,)) })
+        Box::new(async move { Ok((at.data_mut().end(&file, Then::Commit).await,)) })
     })?;
     storage.func_wrap_async("[method]file.finish", |mut at: At<'_>, (file,): (Resource<File>,)| {
-        Box::new(async move {
-            let state = at.data_mut();
-            let finished = end(state, &file, |file| file.finish()).await;
-            // The guest may keep the handle; what it would append is refused.
-            if let Ok(writing) = state.files.get(&file) {
-                let name = writing.name().to_owned();
-                writing.end();
-                if let Ok(len) = &finished {
-                    state.files.segments.finished(&name, *len);
-                }
-            }
-            Ok((finished,))
-        })
+        Box::new(async move { Ok((at.data_mut().end(&file, Then::Finish).await,)) })
     })?;
     Ok(())
-}
-
-/// Writes what waits, and commits or finishes.
-async fn end(
-    state: &mut State,
-    file: &Resource<File>,
-    how: fn(&mut dyn Append) -> std::result::Result<u64, services::StorageError>,
-) -> Result<u64> {
-    let granted = state.storage()?;
-    state.files.get(file)?.write(&granted, how).await
 }
 
 async fn read(state: &mut State, name: String, offset: u64, len: u32) -> Result<Bytes> {

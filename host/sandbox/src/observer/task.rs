@@ -102,7 +102,7 @@ impl Task {
             Box::pin(async move {
                 let events = exports.wasmtx_plugin_events();
                 let told = events.call_on_event(&mut *store, stamp, &event).await;
-                store.data_mut().settle_files().await;
+                store.data_mut().settle_files(None).await;
                 told
             })
         });

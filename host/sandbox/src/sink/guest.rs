@@ -104,6 +104,6 @@ pub(super) async fn close(mut guest: Guest, reason: CloseReason, limits: &Limits
         Box::pin(async move { exports.wasmtx_plugin_sink().call_close(store, reason).await })
     });
     let closed = closed.await;
-    guest.state().settle_files().await;
+    guest.state().settle_files(None).await;
     closed
 }

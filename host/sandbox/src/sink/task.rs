@@ -10,7 +10,7 @@ use tokio::{
     task::{JoinHandle, consume_budget},
     time::sleep_until,
 };
-use wasmtx_hub::{CloseReason, Drained, Entry, Opening, Path, Reader};
+use wasmtx_hub::{CloseReason, Drained, Entry, Opening, Path, Publication, Reader};
 use wasmtx_media::TrackId;
 
 use super::{
@@ -29,6 +29,9 @@ use crate::{
     version::Version,
 };
 
+/// A stream of which so much went by without one picture goes to a sink without: sound alone is better than nothing, and with the
+/// first picture comes a keyframe.
+const DARK: Duration = Duration::from_secs(2);
 /// Frames and bytes of one batch, about.
 const BATCH_FRAMES: usize = 128;
 const BATCH_BYTES: usize = 8 << 20;
@@ -76,6 +79,8 @@ pub(super) struct Task {
     pub(super) refused: u64,
     /// A keyframe has come since it began, or since frames were lost.
     pub(super) aligned: bool,
+    /// When the first frame came since then.
+    waits_since: Option<Instant>,
     /// Frames are missing before the next one that it gets.
     gap: bool,
     /// The last instance failed, and there is no other yet.
@@ -149,6 +154,7 @@ impl Task {
             probation: None,
             refused: 0,
             aligned: false,
+            waits_since: None,
             gap: false,
             died: false,
         }
@@ -176,7 +182,7 @@ impl Task {
                 (self.aligned, self.gap) = (false, true);
             }
             self.look().await;
-            self.take(&mut entries).await;
+            self.take(&mut entries, reader.publication()).await;
             self.show();
             match drained {
                 Drained::More => consume_budget().await,
@@ -222,7 +228,7 @@ impl Task {
             return self.look().await;
         };
         if guest.state().files_due().is_some_and(|due| due <= now) {
-            guest.state().settle_files().await;
+            guest.state().settle_files(Some(now)).await;
         }
         if guest.tick_due().is_some_and(|due| due <= now)
             && let Err(failure) = guest.tick(self.version.limits.sink_wall).await
@@ -274,7 +280,7 @@ impl Task {
     }
 
     /// Gives the guest what came.
-    async fn take(&mut self, entries: &mut Vec<Arc<Entry>>) {
+    async fn take(&mut self, entries: &mut Vec<Arc<Entry>>, publication: &Publication) {
         let mut batch = Vec::new();
         for entry in entries.drain(..) {
             if !Arc::ptr_eq(&entry.tracks, &self.opening.tracks) {
@@ -293,6 +299,12 @@ impl Task {
                     self.adopt().await;
                 }
                 self.aligned |= self.guest.is_some();
+            }
+            if self.aligned {
+                self.waits_since = None;
+            } else if self.guest.is_some() {
+                let since = *self.waits_since.get_or_insert(entry.at);
+                self.aligned = entry.at.saturating_duration_since(since) >= DARK && publication.is_dark();
             }
             if !self.aligned || self.guest.is_none() {
                 self.skip();

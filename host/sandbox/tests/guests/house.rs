@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, Condvar, Mutex},
     time::{Duration, Instant},
 };
 
@@ -24,9 +24,18 @@ const OWN: &str = "data";
 
 /// Files in memory, in place of all directories, by their full names.
 #[derive(Clone, Default)]
-pub(crate) struct Memory(pub(crate) Arc<Mutex<BTreeMap<String, Vec<u8>>>>);
+pub(crate) struct Memory(
+    pub(crate) Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
+    Arc<(Mutex<bool>, Condvar)>,
+);
 
 impl Memory {
+    /// No commit ends while the disk stands still.
+    pub(crate) fn stand_still(&self, still: bool) {
+        *self.1.0.lock().unwrap() = still;
+        self.1.1.notify_all();
+    }
+
     /// A file of the plugin's own directory.
     pub(crate) fn file(&self, name: &str) -> Option<Vec<u8>> {
         self.at(&format!("{OWN}/{name}"))
@@ -98,6 +107,12 @@ impl Append for Appending {
     }
 
     fn commit(&mut self) -> Result<u64, StorageError> {
+        let (still, moves) = &*self.0.1;
+        drop(
+            moves
+                .wait_timeout_while(still.lock().unwrap(), 2 * PATIENCE, |still| *still)
+                .unwrap(),
+        );
         self.append(&[])
     }
 

@@ -8,7 +8,7 @@ use wasmtx_media::WallClock;
 use wasmtx_sandbox::{SinkFailure, Usage};
 
 use crate::{
-    house::{GUEST, House, series, sink},
+    house::{GUEST, House, Stream, series, sink},
     support::{AUDIO, VIDEO, frame, plugin, tracks, used},
 };
 
@@ -56,6 +56,54 @@ async fn a_sink_begins_at_a_keyframe() {
     let (registry, files) = house.end().await;
     assert_eq!(files.file("file").unwrap(), sent);
     assert_eq!(registry.status()[0].uses[0].bypassed, 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sink_whose_disk_stands_still_waits_for_it_and_nobody_waits_for_the_sink() {
+    let mut spec = sink(json!({ "mode": "store", "to": "file" }));
+    let wall = Duration::from_secs(2);
+    spec.limits.sink_wall = wall;
+    let house = House::new(spec);
+    let mut stream = house.publish().await;
+    let mut sent = stream.send(5);
+    house.until("the first frames", |usage| usage.passed == 5).await;
+    let files = house.files.clone();
+    files.stand_still(true);
+    // The keyframe among them is committed, which takes far longer than a batch may.
+    sent.extend(stream.send(20));
+    tokio::time::sleep(3 * wall).await;
+    let waiting = house.usage();
+    assert!(waiting.passed < 15 && waiting.deadlines == 0, "{waiting:?}");
+    files.stand_still(false);
+    house.until("the rest", |usage| usage.passed == 25).await;
+    assert_eq!((house.usage().restarts, house.usage().lost), (0, 0));
+    house.end().await;
+    assert_eq!(files.file("file").unwrap(), sent);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_without_a_picture_goes_to_its_sinks_after_a_while() {
+    let house = House::new(sink(json!({ "mode": "take" })));
+    let mut stream = house.publish().await;
+    let sound = |stream: &mut Stream, tenths: u64| {
+        for n in 0..tenths {
+            stream.now += Duration::from_millis(100);
+            stream
+                .publisher
+                .push(stream.now, WallClock(1), frame(AUDIO, n))
+                .unwrap();
+        }
+    };
+    sound(&mut stream, 20);
+    house.until("nothing before", |usage| usage.bypassed == 20).await;
+    sound(&mut stream, 10);
+    house
+        .until("the sound of the third second", |usage| usage.passed == 10)
+        .await;
+    stream.send(1);
+    house.until("the first picture", |usage| usage.passed == 11).await;
+    assert_eq!(house.usage().bypassed, 20);
+    house.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -175,13 +223,16 @@ async fn a_new_version_takes_over_at_a_keyframe_and_no_frame_is_lost_or_given_tw
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_sink_keeps_is_bounded() {
-    let house = House::new(sink(json!({ "mode": "hoard" })));
+    let mut spec = sink(json!({ "mode": "hoard" }));
+    spec.limits.sink_held_frames = 256;
+    let house = House::new(spec);
     let mut stream = house.publish().await;
     while house.usage().other == 0 {
         stream.send(1);
         tokio::task::yield_now().await;
     }
     house.until("another one", |usage| usage.restarts > 0).await;
+    assert!(house.usage().hits.iter().any(|(limit, _)| *limit == "sinkHeldFrames"));
     house.end().await;
 }
 

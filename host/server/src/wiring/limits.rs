@@ -25,6 +25,8 @@ pub(super) fn limits(set: &plugin::Limits) -> Limits {
     limits.emits = count(set.frames_per_call);
     limits.held_frames = count(set.held_frames);
     limits.held_bytes = set.held_bytes.as_usize();
+    limits.sink_held_frames = count(set.sink_held_frames);
+    limits.sink_held_bytes = set.sink_held_bytes.as_usize();
     limits.payload = set.payload_size.as_usize();
     limits.snapshot = set.snapshot.as_usize();
     limits.hostcall = set.hostcall_bytes.as_usize();

@@ -2,101 +2,43 @@
 
 use std::{
     mem,
-    sync::{Arc, Weak},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use parking_lot::Mutex;
-use tokio::{runtime::Handle, sync::Semaphore, task::spawn_blocking};
+use tokio::runtime::Handle;
 use wasmtime::component::Resource;
 
-use super::{File, Result};
+use super::{
+    File, Result,
+    granted::{Granted, Pieces, error},
+};
 use crate::{
     bindings::plugin::storage::StorageError,
     host::recording::{Begun, Segments},
-    services::{self, Append, Directory, Place, Storage, StorageGrant},
+    limits::MIB,
+    services::Append,
 };
 
 /// Files that one instance writes at the same time.
 const FILES: usize = 16;
-/// Bytes, and pieces, that wait in memory until they are written.
-const PENDING_BYTES: usize = 256 << 10;
-const PENDING_PIECES: usize = 512;
-/// Threads that the files of one plugin may keep waiting for a disk.
-const TURNS: usize = 16;
-
-/// A place for files, with a bound on how many wait for it. Cheap to clone; clones share the bound.
-#[derive(Clone)]
-pub(crate) struct Granted(Arc<Shared>);
-
-pub(super) struct Shared {
-    grant: StorageGrant,
-    directory: Arc<dyn Directory>,
-    turns: Arc<Semaphore>,
-}
-
-impl Granted {
-    fn new(grant: StorageGrant, directory: Arc<dyn Directory>) -> Granted {
-        Granted(Arc::new(Shared {
-            grant,
-            directory,
-            turns: Arc::new(Semaphore::new(TURNS)),
-        }))
-    }
-
-    /// Where the files are.
-    pub(crate) fn place(&self) -> &Place {
-        &self.0.grant.place
-    }
-
-    /// Does something that may wait for a disk.
-    pub(super) async fn wait<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&dyn Directory) -> std::result::Result<T, services::StorageError> + Send + 'static,
-    ) -> Result<T> {
-        let (turns, directory) = (self.0.turns.clone(), self.0.directory.clone());
-        // Never closed; the work may be abandoned, its turn ends with it all the same.
-        let turn = turns.acquire_owned().await.map_err(|_| StorageError::Io)?;
-        let done = spawn_blocking(move || {
-            let _turn = turn;
-            work(&*directory)
-        });
-        done.await.map_err(|_| StorageError::Io)?.map_err(error)
-    }
-}
-
-/// The places that are open. Who is granted the same one shares it, however many paths they record.
-#[derive(Default)]
-pub(crate) struct Places(Mutex<Vec<Weak<Shared>>>);
-
-impl Places {
-    /// Opens what is granted, unless it is open already.
-    pub(crate) fn open(&self, grant: &StorageGrant, storage: &dyn Storage) -> std::result::Result<Granted, String> {
-        let find = |places: &Vec<Weak<Shared>>| {
-            let open = places.iter().filter_map(Weak::upgrade);
-            open.into_iter().find(|shared| shared.grant == *grant)
-        };
-        if let Some(shared) = find(&self.0.lock()) {
-            return Ok(Granted(shared));
-        }
-        // Opening waits for a disk. Whoever opened it meanwhile has a bound of their own; that does no harm.
-        let granted = Granted::new(grant.clone(), storage.directory(grant)?);
-        let mut places = self.0.lock();
-        places.retain(|place| place.strong_count() > 0);
-        places.push(Arc::downgrade(&granted.0));
-        Ok(granted)
-    }
-}
+/// Bytes, and pieces, of all files of an instance that wait in memory until they are written: what a recorder commits at
+/// once, 50 MiB, with room for what belongs to it.
+const PENDING_BYTES: usize = 64 * MIB;
+const PENDING_PIECES: usize = 16 << 10;
+/// So many bytes of a file wait all the same while the server has no room for more.
+const SHORT_BYTES: usize = 256 << 10;
+/// For so long at most pieces wait to be written, while the guest's task is not busy otherwise …
+const PENDING_TIME: Duration = Duration::from_secs(1);
+/// … and those of a file that its guest commits: between two commits nobody is told that they are there.
+const COMMITTED_TIME: Duration = Duration::from_secs(10);
 
 /// The files that one instance writes.
 #[derive(Default)]
 pub(crate) struct Files {
-    pub(super) open: Vec<Option<Writing>>,
+    open: Vec<Option<Writing>>,
     /// Let go by the guest with something left to write.
-    pub(super) dropped: Vec<Writing>,
-    /// When something began to wait to be written.
-    pub(super) since: Option<Instant>,
+    dropped: Vec<Writing>,
     /// What is said of them.
     pub(crate) segments: Segments,
 }
@@ -126,8 +68,74 @@ impl Files {
         u32::try_from(place).unwrap_or(u32::MAX)
     }
 
-    pub(super) fn take(&mut self, place: u32) -> Option<Writing> {
-        self.open.get_mut(place as usize).and_then(Option::take)
+    /// The guest lets a file go. What is left of it is written when files are settled next.
+    pub(super) fn let_go(&mut self, place: u32) {
+        let Some(writing) = self.open.get_mut(place as usize).and_then(Option::take) else {
+            return;
+        };
+        if writing.has_pieces() {
+            self.dropped.push(writing);
+        } else {
+            self.end(writing);
+        }
+    }
+
+    /// A file is written by nobody any more. Who was told that it is being recorded learns it, unless it is finished.
+    fn end(&mut self, writing: Writing) {
+        let Writing { name, finished, .. } = writing;
+        let left = if finished { None } else { self.segments.leave(&name) };
+        left.into_iter().for_each(Begun::left);
+    }
+
+    /// Whether as much waits as may.
+    pub(super) fn are_full(&self) -> bool {
+        let waiting = self.open.iter().flatten().chain(&self.dropped);
+        let (bytes, pieces) = waiting.fold((0, 0), |(bytes, pieces), writing| {
+            (bytes + writing.pieces.bytes(), pieces + writing.pieces.all().len())
+        });
+        bytes >= PENDING_BYTES || pieces >= PENDING_PIECES
+    }
+
+    /// When something has waited for as long as it may.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let open = self.open.iter().flatten();
+        open.chain(&self.dropped).filter_map(Writing::due).min()
+    }
+
+    /// Writes what is due by then, or everything that waits. What goes wrong is answered to the next call on the file.
+    pub(super) async fn settle(&mut self, granted: &Granted, by: Option<Instant>) {
+        for mut writing in mem::take(&mut self.dropped) {
+            if let Err(error) = writing.write(granted, Then::Nothing).await {
+                tracing::warn!(%error, file = writing.name, "the end of a plugin's file is not written");
+            }
+            self.end(writing);
+        }
+        for writing in self.open.iter_mut().flatten() {
+            if writing.due().is_some_and(|due| by.is_none_or(|by| due <= by)) {
+                // Kept in `failed`.
+                let _ = writing.write(granted, Then::Nothing).await;
+            }
+        }
+    }
+
+    /// Closes a file; answers its length if all of it is safe. The guest may keep the handle: what it would append is refused.
+    pub(super) async fn finish(&mut self, file: &Resource<File>, granted: &Granted) -> Result<u64> {
+        let writing = self.get(file)?;
+        if writing.finished {
+            return Err(StorageError::NotFound);
+        }
+        let done = writing.write(granted, Then::Finish).await;
+        writing.failed.get_or_insert(StorageError::NotFound);
+        writing.file = None;
+        let name = writing.name.clone();
+        match done {
+            Ok(len) => {
+                writing.finished = true;
+                self.segments.finished(&name, len);
+            }
+            Err(_) => self.segments.leave(&name).into_iter().for_each(Begun::left),
+        }
+        done
     }
 }
 
@@ -136,25 +144,29 @@ impl Drop for Files {
     /// its files learns that nobody writes them.
     fn drop(&mut self) {
         let mut writings: Vec<_> = self.open.drain(..).flatten().chain(self.dropped.drain(..)).collect();
-        writings.retain(Writing::has_pieces);
-        let left = self.segments.leave();
-        if writings.is_empty() && left.is_empty() {
+        let left = self.segments.leave_all();
+        if left.is_empty() && !writings.iter().any(Writing::has_pieces) {
             return;
         }
-        aside(move || {
+        let work = move || {
             writings.iter_mut().for_each(Writing::write_rest);
+            // Closed before anybody looks at them.
             drop(writings);
             left.into_iter().for_each(Begun::left);
-        });
+        };
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(work)),
+            Err(_) => work(),
+        }
     }
 }
 
-/// Does what waits for a disk on a thread for that, if there is one.
-fn aside(work: impl FnOnce() + Send + 'static) {
-    match Handle::try_current() {
-        Ok(runtime) => drop(runtime.spawn_blocking(work)),
-        Err(_) => work(),
-    }
+/// What to do with a file once everything is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    Nothing,
+    Commit,
+    Finish,
 }
 
 /// A file that is being written.
@@ -163,23 +175,38 @@ pub(super) struct Writing {
     /// Away while a thread writes.
     file: Option<Box<dyn Append>>,
     /// Not written yet.
-    pieces: Vec<Bytes>,
-    bytes: usize,
-    /// What the guest was told, `bytes` included.
+    pieces: Pieces,
+    /// When the oldest of them came.
+    since: Option<Instant>,
+    /// What the guest was told, `pieces` included.
     len: u64,
+    /// What is in the file.
+    written: u64,
+    /// What of that is safe.
+    committed: u64,
+    /// Whether the guest commits.
+    commits: bool,
     /// What went wrong with pieces that the guest thinks written; nothing is written any more.
     failed: Option<StorageError>,
+    /// The file is what it was when it was last committed, whatever failed.
+    intact: bool,
+    finished: bool,
 }
 
 impl Writing {
-    pub(super) fn new(name: String, file: Box<dyn Append>) -> Writing {
+    pub(super) fn new(name: String, file: Box<dyn Append>, granted: &Granted) -> Writing {
         Writing {
             name,
             file: Some(file),
-            pieces: Vec::new(),
-            bytes: 0,
+            pieces: granted.pieces(),
+            since: None,
             len: 0,
+            written: 0,
+            committed: 0,
+            commits: false,
             failed: None,
+            intact: true,
+            finished: false,
         }
     }
 
@@ -188,263 +215,91 @@ impl Writing {
             return Err(failed);
         }
         self.len += piece.len() as u64;
-        self.bytes += piece.len();
         self.pieces.push(piece);
+        self.since.get_or_insert_with(Instant::now);
         Ok(self.len)
     }
 
-    pub(super) fn has_pieces(&self) -> bool {
-        !self.pieces.is_empty()
+    fn has_pieces(&self) -> bool {
+        !self.pieces.is_empty() && self.failed.is_none()
     }
 
-    pub(super) fn name(&self) -> &str {
-        &self.name
+    /// Whether it should be written because there is no room in the server.
+    pub(super) fn is_short(&self, granted: &Granted) -> bool {
+        self.pieces.bytes() >= SHORT_BYTES && granted.is_short()
     }
 
-    /// Nothing more is written.
-    pub(super) fn end(&mut self) {
-        self.failed.get_or_insert(StorageError::NotFound);
-        self.file = None;
+    fn due(&self) -> Option<Instant> {
+        let most = if self.commits { COMMITTED_TIME } else { PENDING_TIME };
+        self.since.map(|since| since + most)
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.bytes >= PENDING_BYTES || self.pieces.len() >= PENDING_PIECES
-    }
-
-    /// What is to be written, to be done on another thread; none when that cannot be any more.
-    fn work(&mut self) -> Option<(Box<dyn Append>, Vec<Bytes>)> {
-        self.bytes = 0;
-        Some((self.file.take()?, mem::take(&mut self.pieces)))
-    }
-
-    /// Writes what waits, and does `then` with the file.
-    pub(super) async fn write(
-        &mut self,
-        granted: &Granted,
-        then: fn(&mut dyn Append) -> std::result::Result<u64, services::StorageError>,
-    ) -> Result<u64> {
-        if let Some(failed) = self.failed {
+    /// Writes what waits, and does `then` with the file. A file that failed can only be closed, and only as it was when it was
+    /// last committed.
+    pub(super) async fn write(&mut self, granted: &Granted, then: Then) -> Result<u64> {
+        if let Some(failed) = self.failed
+            && !(then == Then::Finish && self.intact)
+        {
             return Err(failed);
         }
-        let (mut file, pieces) = self.work().ok_or(StorageError::Io)?;
-        let done = granted.wait(move |_| {
-            let done = file.append(&pieces).and_then(|_| then(&mut *file));
-            Ok((file, done))
-        });
-        let result = done.await.and_then(|(file, done)| {
-            self.file = Some(file);
-            done.map_err(error)
-        });
-        match result {
-            Ok(len) => self.len = len,
-            Err(failed) => self.failed = Some(failed),
+        self.since = None;
+        let pieces = self.pieces.take();
+        if pieces.is_empty() && then == Then::Nothing {
+            return Ok(self.len);
         }
-        result
+        let mut file = self.file.take().ok_or(StorageError::Io)?;
+        let done = granted.wait(move |_| {
+            let appended = match pieces.is_empty() {
+                true => Ok(()),
+                false => file.append(pieces.all()).map(drop),
+            };
+            // Their memory is free before the disk is waited for again.
+            drop(pieces);
+            let ended = appended.and_then(|()| match then {
+                Then::Nothing => Ok(0),
+                Then::Commit => file.commit(),
+                Then::Finish => file.finish(),
+            });
+            Ok((file, appended, ended))
+        });
+        let (file, appended, ended) = match done.await {
+            Ok(done) => done,
+            Err(failed) => {
+                // It panicked: nobody knows what is there.
+                (self.failed, self.intact) = (Some(failed), false);
+                return Err(failed);
+            }
+        };
+        self.file = Some(file);
+        // An append that is refused leaves nothing behind; a commit that is refused says nothing about what there is.
+        self.intact &= appended.is_ok() == ended.is_ok();
+        match (appended, ended, then) {
+            (Ok(()), Ok(_), Then::Nothing) => self.written = self.len,
+            (Ok(()), Ok(len), _) => {
+                (self.len, self.written, self.committed) = (len, len, len);
+                self.commits = true;
+            }
+            (Err(failed), ..) | (_, Err(failed), _) => {
+                self.intact &= self.written == self.committed;
+                self.failed = Some(error(failed));
+                return Err(error(failed));
+            }
+        }
+        Ok(self.len)
     }
 
-    /// Writes what waits, of a file that nobody hears of any more.
+    /// Writes what waits, of a file that nobody hears of any more. Waits for the disk.
     fn write_rest(&mut self) {
-        if self.pieces.is_empty() || self.failed.is_some() {
+        if !self.has_pieces() {
             return;
         }
-        let Some((mut file, pieces)) = self.work() else { return };
-        if let Err(error) = file.append(&pieces) {
+        let Some(file) = &mut self.file else { return };
+        if let Err(error) = file.append(self.pieces.take().all()) {
             tracing::warn!(%error, file = self.name, "the end of a plugin's file is not written");
         }
-    }
-
-    pub(super) async fn flush(&mut self, granted: &Granted) -> Result<()> {
-        if self.pieces.is_empty() {
-            return Ok(());
-        }
-        let len = self.len;
-        self.write(granted, |_| Ok(0)).await?;
-        self.len = len;
-        Ok(())
-    }
-}
-
-/// In the guest's words.
-fn error(error: services::StorageError) -> StorageError {
-    match error {
-        services::StorageError::NotGranted => StorageError::NotGranted,
-        services::StorageError::Quota => StorageError::Quota,
-        services::StorageError::Full => StorageError::Full,
-        services::StorageError::NotFound => StorageError::NotFound,
-        services::StorageError::Io => StorageError::Io,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::services::Stored;
-
-    type Answer<T> = std::result::Result<T, services::StorageError>;
-
-    /// One file with so much room, and how often it was written.
-    #[derive(Default)]
-    struct Disk {
-        room: usize,
-        content: Mutex<Vec<u8>>,
-        writes: Mutex<usize>,
-    }
-
-    struct Sheet(Arc<Disk>);
-
-    impl Append for Sheet {
-        fn append(&mut self, parts: &[Bytes]) -> Answer<u64> {
-            let mut content = self.0.content.lock();
-            *self.0.writes.lock() += usize::from(!parts.is_empty());
-            for part in parts {
-                if content.len() + part.len() > self.0.room {
-                    return Err(services::StorageError::Quota);
-                }
-                content.extend_from_slice(part);
-            }
-            Ok(content.len() as u64)
-        }
-
-        fn commit(&mut self) -> Answer<u64> {
-            self.append(&[])
-        }
-
-        fn finish(&mut self) -> Answer<u64> {
-            self.append(&[])
-        }
-    }
-
-    /// Nothing in here is asked for anything.
-    struct Empty;
-
-    impl Directory for Empty {
-        fn create(&self, _: &str) -> Answer<Box<dyn Append>> {
-            Err(services::StorageError::Io)
-        }
-
-        fn read(&self, _: &str, _: u64, _: u32) -> Answer<Bytes> {
-            Err(services::StorageError::NotFound)
-        }
-
-        fn list(&self, _: &str) -> Answer<Vec<Stored>> {
-            Ok(Vec::new())
-        }
-
-        fn rename(&self, _: &str, _: &str) -> Answer<()> {
-            Err(services::StorageError::NotFound)
-        }
-
-        fn remove(&self, _: &str) -> Answer<()> {
-            Err(services::StorageError::NotFound)
-        }
-    }
-
-    fn disk(room: usize) -> (Arc<Disk>, Writing, Granted) {
-        let disk = Arc::new(Disk {
-            room,
-            ..Disk::default()
-        });
-        let writing = Writing::new("file".to_owned(), Box::new(Sheet(disk.clone())));
-        let grant = StorageGrant::private(Place::Directory("data".into()), 0);
-        (disk, writing, Granted::new(grant, Arc::new(Empty)))
-    }
-
-    #[tokio::test]
-    async fn small_pieces_are_written_together_and_in_order() {
-        let (disk, mut writing, granted) = disk(1 << 20);
-        for n in 0..100u8 {
-            assert_eq!(
-                writing.append(Bytes::copy_from_slice(&[n; 10])).unwrap(),
-                10 * (u64::from(n) + 1)
-            );
-        }
-        assert!(!writing.is_full());
-        assert_eq!(writing.write(&granted, |file| file.commit()).await.unwrap(), 1_000);
-        assert_eq!(*disk.writes.lock(), 1);
-        let content: Vec<u8> = (0..100).flat_map(|n| [n; 10]).collect();
-        assert_eq!(*disk.content.lock(), content);
-    }
-
-    #[test]
-    fn what_waits_in_memory_is_bounded_by_bytes_and_by_pieces() {
-        let (_disk, mut writing, _) = disk(0);
-        writing.append(Bytes::from_static(&[0; PENDING_BYTES])).unwrap();
-        assert!(writing.is_full());
-        writing.pieces.clear();
-        writing.bytes = 0;
-        for _ in 0..PENDING_PIECES {
-            assert!(!writing.is_full());
-            writing.append(Bytes::from_static(b"x")).unwrap();
-        }
-        assert!(writing.is_full());
-    }
-
-    #[tokio::test]
-    async fn what_the_disk_says_is_answered_to_the_next_call_and_to_all_after_it() {
-        let (disk, mut writing, granted) = disk(15);
-        for _ in 0..2 {
-            writing.append(Bytes::from_static(&[7; 10])).unwrap();
-        }
-        assert!(matches!(writing.flush(&granted).await, Err(StorageError::Quota)));
-        assert!(matches!(
-            writing.append(Bytes::from_static(b"x")),
-            Err(StorageError::Quota)
-        ));
-        let committed = writing.write(&granted, |file| file.commit()).await;
-        assert!(matches!(committed, Err(StorageError::Quota)));
-        assert_eq!(disk.content.lock().len(), 10, "what fitted stays");
-    }
-
-    #[test]
-    fn the_files_of_an_instance_that_ends_have_everything_that_was_appended() {
-        // Without a runtime it is written here and now.
-        let (disk, mut writing, _) = disk(1 << 20);
-        writing.append(Bytes::from_static(b"the end")).unwrap();
-        let mut files = Files::default();
-        files.put(writing);
-        drop(files);
-        assert_eq!(*disk.content.lock(), b"the end");
-    }
-
-    #[test]
-    fn places_of_files_are_used_again_and_bounded() {
-        let mut files = Files::default();
-        for n in 0..FILES {
-            assert!(files.has_room());
-            let (_, writing, _) = disk(0);
-            assert_eq!(files.put(writing) as usize, n);
-        }
-        assert!(!files.has_room());
-        assert!(files.take(3).is_some() && files.take(3).is_none() && files.take(u32::MAX).is_none());
-        let (_, writing, _) = disk(0);
-        assert_eq!(files.put(writing), 3);
-    }
-
-    #[test]
-    fn those_who_are_granted_the_same_share_it_while_somebody_has_it() {
-        struct Disks;
-        impl Storage for Disks {
-            fn directory(&self, grant: &StorageGrant) -> std::result::Result<Arc<dyn Directory>, String> {
-                match &grant.place {
-                    Place::Directory(_) => Ok(Arc::new(Empty)),
-                    Place::Objects(url) => Err(format!("{url} is far away")),
-                }
-            }
-        }
-        let places = Places::default();
-        let here = StorageGrant::recordings(Place::Directory("recordings".into()));
-        let (one, two) = (places.open(&here, &Disks).unwrap(), places.open(&here, &Disks).unwrap());
-        assert!(Arc::ptr_eq(&one.0, &two.0));
-        let private = StorageGrant::private(Place::Directory("recordings".into()), 1);
-        let third = places.open(&private, &Disks).unwrap();
-        assert!(!Arc::ptr_eq(&one.0, &third.0));
-        drop((one, two));
-        places.open(&private, &Disks).unwrap();
-        assert_eq!(
-            places.0.lock().iter().filter(|place| place.strong_count() > 0).count(),
-            1
-        );
-        let far = StorageGrant::recordings(Place::Objects("s3://b".into()));
-        assert_eq!(places.open(&far, &Disks).err().unwrap(), "s3://b is far away");
-    }
-}
+#[path = "writing_tests.rs"]
+mod tests;

@@ -44,10 +44,14 @@ settings! {
         "cpuShare" => cpu_share: f64 = 0.5,
         /// Frames it may emit in one call.
         "framesPerCall" => frames_per_call: u32 = 16,
-        /// Frames it may hold back.
+        /// Frames that a filter may hold back.
         "heldFrames" => held_frames: u32 = 256,
-        /// Bytes it may hold back.
+        /// Bytes that a filter may hold back.
         "heldBytes" => held_bytes: Size = Size::mebi(32),
+        /// Frames that a sink may keep.
+        "sinkHeldFrames" => sink_held_frames: u32 = 4_096,
+        /// Bytes that a sink may keep.
+        "sinkHeldBytes" => sink_held_bytes: Size = Size::mebi(96),
         /// Bytes of a payload that it makes.
         "payloadSize" => payload_size: Size = Size::mebi(16),
         /// State handed to the next version.
@@ -55,7 +59,7 @@ settings! {
         /// What it may hand to the host in one call.
         "hostcallBytes" => hostcall_bytes: Size = Size::mebi(8),
         /// Handles it may own.
-        "handles" => handles: u32 = 1_024,
+        "handles" => handles: u32 = 8_192,
         /// Log lines and own events per second.
         "logLines" => log_lines: u32 = 50,
         /// Bytes of one log line.
