@@ -9,9 +9,9 @@ use parking_lot::Mutex;
 
 use super::{
     document::{Document, Form},
-    library::Segment,
     range::Range,
 };
+use crate::recording::Segment;
 
 /// Files remembered.
 const KEPT: usize = 32;

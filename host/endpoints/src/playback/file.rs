@@ -1,6 +1,7 @@
 //! One recorded file, walked part by part. Only the lists of samples are read, a part at a time.
 
 use bytes::{Bytes, BytesMut};
+use wasmtx_hub::PathName;
 use wasmtx_media::{
     Error as MediaError,
     container::mp4::recorded::{self, Header, Sample},
@@ -9,9 +10,10 @@ use wasmtx_media::{
 
 use super::{
     Error,
-    library::{Library, Reader, Segment},
+    library::{Library, Reader},
     transport::Transport,
 };
+use crate::recording::Segment;
 
 /// Read at once where a list of samples is expected: one of a second is as large.
 const LOOK: u32 = 4 << 10;
@@ -60,7 +62,7 @@ pub(super) struct Part {
 
 impl File {
     /// Opens a file and reads its header. `end` bounds what counts of it.
-    pub(super) fn open(library: &dyn Library, path: &str, segment: &Segment, end: u64) -> Result<File, Error> {
+    pub(super) fn open(library: &dyn Library, path: &PathName, segment: &Segment, end: u64) -> Result<File, Error> {
         let reader = library.open(path, segment)?;
         let (source, end) = match segment.format {
             Format::Fmp4 => (Source::Movie(reader), end),

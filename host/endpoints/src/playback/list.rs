@@ -5,10 +5,10 @@ use std::{iter::Peekable, ops::Range, sync::Arc};
 use url::form_urlencoded;
 
 use super::{
-    library::Segment,
     query::spell,
     range::{TOLERANCE, nanoseconds, select},
 };
+use crate::recording::Segment;
 
 /// Bytes of an answer that are made at once.
 const CHUNK: usize = 16 << 10;
@@ -156,7 +156,8 @@ pub(super) fn seconds(nanoseconds: i64) -> String {
 mod tests {
     use wasmtx_media::recording::Format;
 
-    use super::{super::library::Join, *};
+    use super::*;
+    use crate::recording::Join;
 
     const SECOND: u64 = 1_000_000;
 
@@ -168,6 +169,7 @@ mod tests {
             file: "".into(),
             format: Format::Fmp4,
             active: false,
+            known: true,
             join: number.map(|number| Join {
                 stream: [1; 16],
                 number,

@@ -20,5 +20,4 @@ mod transport;
 mod vod;
 
 use error::Error;
-pub use library::{Join, Library, Reader, Segment};
 pub use service::{Service, Settings};

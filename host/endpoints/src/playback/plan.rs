@@ -5,14 +5,16 @@
 
 use std::sync::Arc;
 
+use wasmtx_hub::PathName;
 use wasmtx_media::container::mp4::recorded::{Header, Sample, Track};
 
 use super::{
     Error,
     file::{File, Part},
-    library::{Library, Segment},
+    library::Library,
     range::{Clock, Lead, Range, joins, nanoseconds, zero_of},
 };
+use crate::recording::Segment;
 
 /// Files of one request.
 pub(super) const MAX_FILES: usize = 16_384;
@@ -22,7 +24,7 @@ const MARGIN: i64 = 10_000_000_000;
 /// A planned range.
 #[derive(Debug)]
 pub(super) struct Plan {
-    pub(super) path: String,
+    pub(super) path: PathName,
     pub(super) segments: Arc<[Segment]>,
     pub(super) range: Range,
     pub(super) tracks: Vec<Track>,
@@ -79,7 +81,7 @@ impl Plan {
     /// [`Error::NotFound`] when nothing is.
     pub(super) fn of(
         library: &dyn Library,
-        path: &str,
+        path: &PathName,
         segments: Arc<[Segment]>,
         wanted: std::ops::Range<usize>,
         zero: Option<i64>,
@@ -145,7 +147,7 @@ impl Plan {
             ..
         } = survey;
         Ok(Plan {
-            path: path.to_owned(),
+            path: path.clone(),
             segments,
             range,
             tracks,
@@ -273,7 +275,7 @@ impl Survey {
         let lasts = nanoseconds(segment.duration);
         let ends = used.zero.saturating_add(lasts).saturating_add(MARGIN);
         let begins = file.header.len;
-        if self.begun && lasts > 0 && ends <= self.range.to {
+        if self.begun && segment.known && !segment.active && ends <= self.range.to {
             self.files.push(used);
             self.span(place, begins, file.end.max(begins), Mode::Whole);
             return Ok(Walk::On);

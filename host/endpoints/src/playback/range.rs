@@ -6,7 +6,7 @@
 
 use wasmtx_media::container::mp4::recorded::{Header, Sample};
 
-use super::library::Segment;
+use crate::recording::Segment;
 
 const NANOSECOND: i64 = 1_000_000_000;
 /// Files that do not say what they follow join when no more than this is between them, or doubled.
@@ -138,6 +138,7 @@ mod tests {
             file: "".into(),
             format: Format::Fmp4,
             active: false,
+            known: true,
             join: None,
             tracks: 0,
         };

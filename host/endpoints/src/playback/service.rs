@@ -21,7 +21,7 @@ use super::{
     Error,
     cache::Cache,
     document::{Document, Form, Shelf},
-    library::{Library, Segment},
+    library::Library,
     list::{Entries, Spelled},
     partial::Wanted,
     plan::{MAX_FILES, Plan},
@@ -30,7 +30,10 @@ use super::{
     sending::Sending,
     vod::{self, Asked, Playlist},
 };
-use crate::http::{self, Page, Refusal, Visitor, preflight, share};
+use crate::{
+    http::{self, Page, Refusal, Visitor, preflight, share},
+    recording::{Archive, Segment},
+};
 
 const METHODS: HeaderValue = HeaderValue::from_static("OPTIONS, GET, HEAD");
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
@@ -74,8 +77,13 @@ struct Shared {
 }
 
 impl Service {
-    /// Serves the recordings of `library` to whom `gate` lets play them back.
-    pub fn new(settings: Settings, library: Arc<dyn Library>, hub: Hub, gate: Arc<dyn Gate>) -> Service {
+    /// Serves the recordings of `archive` to whom `gate` lets play them back.
+    pub fn new(settings: Settings, archive: Arc<Archive>, hub: Hub, gate: Arc<dyn Gate>) -> Service {
+        Service::over(settings, archive, hub, gate)
+    }
+
+    /// The same of any library.
+    pub(super) fn over(settings: Settings, library: Arc<dyn Library>, hub: Hub, gate: Arc<dyn Gate>) -> Service {
         Service(Arc::new(Shared {
             library,
             hub,
@@ -181,7 +189,11 @@ impl Asking<'_> {
             return Err(Error::Parameter("end", "is before start".to_owned()).into());
         }
         let turn = self.turn()?;
-        let segments = self.segments(path).await?;
+        let micros = |moment: Option<i64>, otherwise| {
+            moment.map_or(otherwise, |moment| u64::try_from(moment / 1_000).unwrap_or_default())
+        };
+        let within = (micros(start, 0), micros(end, u64::MAX).saturating_add(1));
+        let segments = self.segments(path, Some(within)).await?;
         let entries = Entries::new(segments, start, end);
         let spelled = Spelled::new(entries, self.base(), path.to_string()).ok_or(Error::NotFound)?;
         let headers = [(header::CONTENT_TYPE, JSON), (header::CACHE_CONTROL, NOT_KEPT)];
@@ -200,7 +212,7 @@ impl Asking<'_> {
             Some(other) => return Err(Error::Parameter("format", shown(other)).into()),
         };
         let turn = self.turn()?;
-        let segments = self.segments(path).await?;
+        let segments = self.segments(path, None).await?;
         let wanted = range.select(&segments);
         self.document(turn, path, segments, wanted, None, range, form).await
     }
@@ -223,7 +235,7 @@ impl Asking<'_> {
             Form::Parts
         };
         let turn = self.turn()?;
-        let segments = self.segments(path).await?;
+        let segments = self.segments(path, None).await?;
         let found = segments.binary_search_by_key(&cut.file, |segment| segment.start);
         let first = found.map_err(|_| Error::NotFound)?;
         let range = Range {
@@ -247,8 +259,8 @@ impl Asking<'_> {
     async fn playlist(&self, path: &PathName, query: &Query<'_>) -> Result<Response, Failure> {
         let (range, proof) = (query.range()?, query.proof());
         let turn = self.turn()?;
-        let segments = self.segments(path).await?;
-        let (library, name) = (self.shared.library.clone(), path.to_string());
+        let segments = self.segments(path, None).await?;
+        let (library, name) = (self.shared.library.clone(), path.clone());
         let playlist = self
             .search(move || Playlist::new(&library, &name, &segments, range, proof))
             .await?;
@@ -288,7 +300,7 @@ impl Asking<'_> {
         let document = match self.shared.cache.get(&key) {
             Some(document) => document,
             None => {
-                let (library, name) = (library.clone(), path.to_string());
+                let (library, name) = (library.clone(), path.clone());
                 let planned = self.search(move || {
                     let plan = Plan::of(&*library, &name, segments, wanted, zero, range)?;
                     Document::new(&*library, plan, form)
@@ -349,9 +361,9 @@ impl Asking<'_> {
             .map_err(|_| Failure::Busy)
     }
 
-    async fn segments(&self, path: &PathName) -> Result<Arc<[Segment]>, Failure> {
-        let (library, name) = (self.shared.library.clone(), path.to_string());
-        let found = blocking(move || library.segments(&name)).await?;
+    async fn segments(&self, path: &PathName, within: Option<(u64, u64)>) -> Result<Arc<[Segment]>, Failure> {
+        let (library, name) = (self.shared.library.clone(), path.clone());
+        let found = blocking(move || library.segments(&name, within)).await?;
         found
             .map_err(Error::from)?
             .ok_or_else(|| Error::UnknownPath(path.to_string()).into())

@@ -13,7 +13,7 @@ use tokio::{
     net::TcpStream,
     sync::watch,
 };
-use wasmtx_hub::{Access, Action, Decision, Denial, Gate, Hub, PathConfig, Permit, Rule, Rules};
+use wasmtx_hub::{Access, Action, Decision, Denial, Gate, Hub, PathConfig, PathName, Permit, Rule, Rules};
 use wasmtx_media::{
     Flags, Frame, Kind, Payload, Track,
     container::mp4::{
@@ -24,8 +24,14 @@ use wasmtx_media::{
     recording::{Format, Template},
 };
 
-use super::*;
-use crate::http;
+use super::{
+    library::{Library, Reader},
+    *,
+};
+use crate::{
+    http,
+    recording::{Join, Segment},
+};
 
 mod transport;
 
@@ -64,6 +70,7 @@ impl Folder {
             file: file.into(),
             format,
             active: false,
+            known: true,
             join: header.segment.map(|segment| Join {
                 stream: segment.stream,
                 number: segment.number,
@@ -93,7 +100,8 @@ fn lasts(header: &Header, bytes: &[u8]) -> u64 {
 }
 
 impl Library for Folder {
-    fn segments(&self, path: &str) -> io::Result<Option<Arc<[Segment]>>> {
+    fn segments(&self, path: &PathName, _within: Option<(u64, u64)>) -> io::Result<Option<Arc<[Segment]>>> {
+        let path = path.as_str();
         if path == "unconfigured" {
             return Ok(None);
         }
@@ -106,7 +114,7 @@ impl Library for Folder {
         Ok(Some(found.into()))
     }
 
-    fn open(&self, _path: &str, segment: &Segment) -> io::Result<Box<dyn Reader>> {
+    fn open(&self, _path: &PathName, segment: &Segment) -> io::Result<Box<dyn Reader>> {
         Ok(Box::new(Opened(fs::File::open(self.root.join(&*segment.file))?)))
     }
 }
@@ -148,7 +156,7 @@ impl House {
         let hub = Hub::new().0;
         let rule = Rule::new("all_others", Arc::new(PathConfig::default())).unwrap();
         hub.configure(Instant::now(), Rules::new(vec![rule]));
-        let service = Service::new(Settings::default(), Arc::new(Folder::new(root)), hub, Arc::new(Door));
+        let service = Service::over(Settings::default(), Arc::new(Folder::new(root)), hub, Arc::new(Door));
         let server = http::Server::bind("playbackAddress", "127.0.0.1:0", http::Limits::default(), None).unwrap();
         let address = server.local_address();
         let (stop, stopped) = watch::channel(false);

@@ -12,17 +12,19 @@
 
 use std::sync::Arc;
 
+use wasmtx_hub::PathName;
 use wasmtx_media::container::mp4::recorded::Header;
 
 use super::{
     Error,
     file::File,
-    library::{Library, Segment},
+    library::Library,
     list::seconds,
     plan::MAX_FILES,
     query::spell,
     range::{Clock, Range, joins, nanoseconds, of_ticks, zero_of},
 };
+use crate::recording::Segment;
 
 /// A segment is at least as long, if there are keyframes enough: nanoseconds.
 const SEGMENT: i64 = 4_000_000_000;
@@ -50,7 +52,7 @@ pub(super) struct Cut {
 /// The segments of a range, found one by one.
 pub(super) struct Cuts {
     library: Arc<dyn Library>,
-    path: String,
+    path: PathName,
     segments: Arc<[Segment]>,
     wanted: std::ops::Range<usize>,
     range: Range,
@@ -90,7 +92,7 @@ impl Cuts {
     /// Those of a range of a path.
     pub(super) fn new(
         library: Arc<dyn Library>,
-        path: &str,
+        path: &PathName,
         segments: Arc<[Segment]>,
         range: Range,
     ) -> Result<Cuts, Error> {
@@ -106,7 +108,7 @@ impl Cuts {
         }
         Ok(Cuts {
             library,
-            path: path.to_owned(),
+            path: path.clone(),
             segments,
             wanted,
             range,
@@ -303,7 +305,7 @@ impl Playlist {
     /// Looks at the whole range once: a playlist begins with the length of its longest segment.
     pub(super) fn new(
         library: &Arc<dyn Library>,
-        path: &str,
+        path: &PathName,
         segments: &Arc<[Segment]>,
         range: Range,
         proof: String,
