@@ -31,7 +31,7 @@ use crate::{
     recording::{Counts, Recording, Switches, Told},
     sources,
     window::{Open, Window},
-    wiring::{self, Flv, Late, Streams},
+    wiring::{self, Flv, Late, Playback, Streams},
 };
 
 /// A started server. Dropping it without [`Server::stop`] cuts everybody off.
@@ -55,6 +55,7 @@ pub struct Server {
     rtmp_conns: rtmp::Registry,
     flv: Option<Flv>,
     flv_conns: flv::Registry,
+    playback: Option<Playback>,
     gate: Arc<Gate>,
     on_connect: OnConnect,
     window: Open,
@@ -148,6 +149,8 @@ impl Server {
         let gallery = wiring::gallery();
         let flv = Flv::start(&config.global, &hub, &gate, &flv_conns, &gallery)?;
         listeners.extend(flv.as_ref().map(Flv::listener));
+        let playback = Playback::start(&config.global, &hub, &gate, &archive, &gallery)?;
+        listeners.extend(playback.as_ref().map(Playback::listener));
         listeners.extend(window.listeners());
         let bound = rtsp.as_ref().and_then(|rtsp| rtsp.address);
         let rtsp_port = *rtsp_port.get_or_init(|| bound.map_or(0, |address| address.port()));
@@ -180,7 +183,10 @@ impl Server {
             events: listening.followers(),
         };
         let log_dropped = move || log.as_ref().map_or(0, Logs::dropped);
-        let refused = flv.as_ref().map(Flv::refused);
+        let refused = vec![
+            ("flv", flv.as_ref().map(Flv::refused)),
+            ("playback", playback.as_ref().map(Playback::refused)),
+        ];
         let window = window.open(Arc::new(view), gate.clone(), Arc::new(log_dropped), refused);
         for Listener { key, address } in &listeners {
             tracing::info!("listening: {key} {address}");
@@ -204,6 +210,7 @@ impl Server {
             rtmp_conns,
             flv,
             flv_conns,
+            playback,
             gate,
             on_connect,
             window,
@@ -253,6 +260,9 @@ impl Server {
             flv.configure(&self.in_force.config().global);
         }
         self.flv_conns.rules_changed();
+        if let Some(playback) = &self.playback {
+            playback.configure(&self.in_force.config().global);
+        }
         if let Some(watch) = &self.watch {
             // Plugins that are new may lie where nothing was watched so far.
             watch.refresh();
@@ -313,8 +323,13 @@ impl Server {
                 flv.close().await;
             }
         };
+        let playback = async {
+            if let Some(playback) = self.playback {
+                playback.close().await;
+            }
+        };
         let streams = async {
-            tokio::join!(rtsp, rtmp, flv, self.keeper.close(GOODBYE));
+            tokio::join!(rtsp, rtmp, flv, playback, self.keeper.close(GOODBYE));
             // Now everything has happened; who follows it over the API is told the end.
             self.listening.close().await;
         };
@@ -354,6 +369,8 @@ const LIVE: &[&str] = &[
     "apiTrustedProxies",
     "metricsAllowOrigins",
     "metricsTrustedProxies",
+    "playbackAllowOrigins",
+    "playbackTrustedProxies",
     "plugins",
     "limits",
 ];

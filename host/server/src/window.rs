@@ -68,22 +68,19 @@ impl Window {
         bound.map(|(key, address)| Listener { key, address }).collect()
     }
 
-    /// Serves both. `flv` is what the metrics show of the server of HTTP-FLV.
+    /// Serves both. `others` is what the metrics show of the other HTTP servers, by name.
     pub(crate) fn open(
         self,
         view: Arc<View>,
         gate: Arc<Gate>,
         log_dropped: Arc<dyn Fn() -> u64 + Send + Sync>,
-        flv: Option<http::Refused>,
+        others: Vec<(&'static str, Option<http::Refused>)>,
     ) -> Open {
         let refused_by = |server: &Option<http::Server>| server.as_ref().map(http::Server::refused);
-        let named = [
-            ("api", refused_by(&self.api)),
-            ("metrics", refused_by(&self.metrics)),
-            ("flv", flv),
-        ];
+        let named = [("api", refused_by(&self.api)), ("metrics", refused_by(&self.metrics))];
         let refused = named
             .into_iter()
+            .chain(others)
             .filter_map(|(name, refused)| Some((name, refused?)))
             .collect();
         let counters = Counters {

@@ -45,7 +45,7 @@ impl<'a> Query<'a> {
     pub(super) fn proof(&self) -> String {
         let mut kept = form_urlencoded::Serializer::new(String::new());
         for (key, value) in form_urlencoded::parse(self.0.as_bytes()) {
-            if !matches!(&*key, "start" | "duration" | "format") {
+            if !matches!(&*key, "path" | "start" | "duration" | "format") {
                 kept.append_pair(&key, &value);
             }
         }
@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn what_proves_who_asks_goes_into_the_links() {
-        let query = Query::new("start=a&duration=b&jwt=x%26y&user=");
+        let query = Query::new("path=x&start=a&duration=b&jwt=x%26y&user=");
         assert_eq!(query.proof(), "jwt=x%26y&user=");
     }
 }

@@ -59,11 +59,6 @@ const GLOBAL: &[Feature] = &[
         protocol: Some("MoQ"),
     },
     Feature {
-        switch: Some("playback"),
-        keys: &["playback*"],
-        protocol: None,
-    },
-    Feature {
         switch: Some("pprof"),
         keys: &["pprof*"],
         protocol: None,

@@ -60,6 +60,7 @@ pub(super) fn segment(start: u64, file: String, bytes: &[u8]) -> Segment {
         file: file.into(),
         format: Format::MpegTs,
         active: false,
+        known: true,
         join: None,
         tracks: 0,
     }
