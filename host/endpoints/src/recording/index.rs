@@ -121,6 +121,11 @@ impl Index {
         &self.entries
     }
 
+    /// Whether its files are elsewhere.
+    pub(super) fn is_away(&self) -> bool {
+        matches!(self.rule.place, Place::Objects(_))
+    }
+
     /// Looks where something may have changed; thoroughly: also where only we are known to have changed something.
     pub(super) fn refresh(&mut self, thorough: bool) -> Result<(), storage::Error> {
         let depth = self.rule.template.depth(self.path.as_str());
@@ -150,7 +155,7 @@ impl Index {
                 stamp => stamp?,
             };
             let known = self.folders.get(&name).copied();
-            let unstamped = matches!(self.rule.place, Place::Objects(_));
+            let unstamped = self.is_away();
             if known.is_some_and(|folder| folder.holds(stamp, thorough, unstamped)) {
                 continue;
             }

@@ -255,7 +255,11 @@ impl Archive {
     pub fn segments(&self, path: &PathName) -> Result<Arc<[Segment]>, Error> {
         self.settle();
         match self.with(path, |index| {
-            index.refresh(false)?;
+            match index.refresh(false) {
+                // While a store is away, what is known of it has to do.
+                Err(_) if index.is_away() && !index.entries().is_empty() => {}
+                looked => looked?,
+            }
             Ok(index.show())
         }) {
             Err(Error::NotFound) => Ok(Arc::default()),
@@ -434,11 +438,10 @@ impl Archive {
             true => Log::open(&self.state, head(path, &rule)),
             false => (Log::none(), Vec::new()),
         };
-        let is_away = matches!(rule.place, Place::Objects(_));
         let mut index = Index::new(path.clone(), rule, directory, log, records);
         match index.refresh(false) {
             // What is torn is here, even when the store cannot be reached.
-            Err(error) if is_away => {
+            Err(error) if index.is_away() => {
                 tracing::warn!(%path, "what is remembered of its recordings has to do: {error}");
             }
             looked => looked?,

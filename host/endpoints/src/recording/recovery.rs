@@ -8,7 +8,7 @@ use wasmtx_hub::{Event, PathName};
 use wasmtx_media::WallClock;
 
 use super::{Archive, index::Index, probe};
-use crate::storage;
+use crate::storage::{self, Place};
 
 /// The last files of a path that are looked at without a note.
 const TAIL: usize = 3;
@@ -89,12 +89,22 @@ fn recover_file(
             let _ = index.remove(entry.segment.start, file);
         } else {
             tracing::warn!(%path, file, "it is called like a recording, but no part of it is one: left as it is");
+            entry.finished = true;
+            index.put(entry);
         }
         return Ok(());
     }
+    let mut whole = whole;
     if whole < size {
-        directory.truncate(file, whole)?;
-        tracing::warn!(%path, file, bytes = size - whole, "cut back a recording that was interrupted");
+        match directory.truncate(file, whole) {
+            Ok(()) => {
+                let bytes = size - whole;
+                tracing::warn!(%path, file, bytes, "cut back a recording that was interrupted");
+            }
+            // What the store has already stays as it is.
+            Err(storage::Error::NotFound) if matches!(index.rule().place, Place::Objects(_)) => whole = size,
+            Err(error) => return Err(error),
+        }
     }
     let segment = &mut entry.segment;
     if let Ok(facts) = probe::facts(&reader, format, None) {

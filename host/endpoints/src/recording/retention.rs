@@ -22,6 +22,7 @@ use super::{
     Archive, Error,
     evidence::{Now, micros},
     index::{Entry, Index},
+    recovery,
     rules::{Rule, Rules},
 };
 
@@ -90,6 +91,8 @@ impl Archive {
             let Some(rule) = rules.of(path) else { continue };
             let looked = self.with(path, |index| {
                 index.refresh(true)?;
+                // What was written to a moment ago was not looked at yet.
+                recovery::recover(self, path, index);
                 if !rule.delete_after.is_zero() && !now.wrong {
                     self.age(path, &rule, index, now, micros(confirm));
                 }

@@ -9,6 +9,7 @@ use tokio::{
 };
 
 use super::{Archive, Error};
+use crate::storage::Place;
 
 /// How often the room on the disks is looked at.
 const WATCH: Duration = Duration::from_secs(2);
@@ -50,7 +51,7 @@ impl Archive {
             loop {
                 let next = round + archive.interval();
                 tokio::select! {
-                    _ = &mut stopped => return,
+                    _ = &mut stopped => break,
                     () = archive.wake.notified() => {
                         aside(&archive, |archive| {
                             archive.settle();
@@ -68,6 +69,11 @@ impl Archive {
                     }
                 }
             }
+            aside(&archive, |archive| {
+                archive.settle();
+                Ok(())
+            })
+            .await;
         });
         Keeping {
             archive: self.clone(),
@@ -87,6 +93,14 @@ impl Archive {
         }
         // Of paths that are configured no more, or record elsewhere now: their notes stay for another day.
         self.torn.lock().clear();
+        let rules = self.rules.load();
+        for rule in rules.distinct() {
+            if let (true, Place::Objects(_), Ok(Some(directory))) =
+                (self.is_alone(), &rule.place, self.directory(&rule))
+            {
+                directory.leftovers_recovered();
+            }
+        }
     }
 }
 
