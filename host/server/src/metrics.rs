@@ -63,10 +63,19 @@ pub fn router(view: Arc<View>, counters: Counters) -> Router {
 
 async fn show(Held((view, counters)): Held<(Arc<View>, Arc<Counters>)>, Asked(query): Asked) -> Response {
     let content = [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    (content, write(&view, &counters, &query)).into_response()
+    let directories = view.directories.clone();
+    // The spools of object stores are looked at on the disk.
+    let spools = tokio::task::spawn_blocking(move || directories.waiting()).await;
+    let spools = spools.unwrap_or_default();
+    (content, write(&view, &counters, &spools, &query)).into_response()
 }
 
-fn write(view: &View, counters: &Counters, query: &Parameters) -> String {
+fn write(
+    view: &View,
+    counters: &Counters,
+    spools: &[wasmtx_endpoints::storage::Waiting],
+    query: &Parameters,
+) -> String {
     let filter = Filter(query);
     let mut text = Text::default();
     if let Some(path) = filter.wants("paths", "path") {
@@ -76,6 +85,7 @@ fn write(view: &View, counters: &Counters, query: &Parameters) -> String {
     clients::write(&mut text, view, &filter);
     if filter.is_empty() {
         ours::write(&mut text, view, counters);
+        recordings::spools(&mut text, spools);
     }
     text.finish()
 }

@@ -74,6 +74,9 @@ pub struct Listener {
 /// Everybody is gone after this time, or left behind.
 const GOODBYE: Duration = Duration::from_secs(4);
 
+/// What is kept over a restart is written in this time, or not at all.
+const LAST_WRITES: Duration = Duration::from_secs(1);
+
 impl Server {
     /// Loads the plugins, binds every listener, and serves. `log` is asked for what the metrics show of it; `compiling`
     /// says where plugins are compiled.
@@ -95,7 +98,7 @@ impl Server {
             clock: Arc::new(recording::MachineClock),
             events: hub.events().clone(),
         });
-        let mut services = wiring::services_with(&workers, directories);
+        let mut services = wiring::services_with(&workers, directories.clone());
         services.events = hub.events().clone();
         services.control = Arc::new(Streams {
             hub: hub.clone(),
@@ -128,7 +131,6 @@ impl Server {
             .ok();
 
         archive.configure(wiring::archived(&config));
-        let keeping = archive.spawn();
         let (rules, on_connect) = (force.rules.clone(), force.on_connect.clone());
         force.start_observers();
         let in_force = InForce::new(force);
@@ -162,6 +164,8 @@ impl Server {
         let recording = Recording::spawn(&hub, Switches::new(in_force.clone(), plugins.clone(), recorded));
         let sent_on = in_force.clone();
         let forwarder = forward::Forwarder::new(hub.births(), move |path| sent_on.destinations(path), forwards.clone());
+        // A second server that was started by mistake has ended by now: it could not have the addresses.
+        let keeping = archive.spawn();
         // Paths come to life last: their sources and commands find the listeners there.
         hub.configure(Instant::now(), rules);
 
@@ -180,6 +184,7 @@ impl Server {
             workers,
             recording: recording.switches(),
             archive: archive.clone(),
+            directories,
             events: listening.followers(),
         };
         let log_dropped = move || log.as_ref().map_or(0, Logs::dropped);
@@ -345,10 +350,13 @@ impl Server {
         if tokio::time::timeout(GOODBYE, everybody).await.is_err() {
             tracing::warn!("some connections or commands did not end in time");
         }
-        self.keeping.stop().await;
-        // After the last guest had its last word.
+        // After the last guest had its last word. A disk that does not answer keeps nobody.
         let plugins = self.plugins;
-        let _ = tokio::task::spawn_blocking(move || plugins.flush()).await;
+        let flushed = tokio::task::spawn_blocking(move || plugins.flush());
+        let disks = async { tokio::join!(self.keeping.stop(), flushed) };
+        if tokio::time::timeout(LAST_WRITES, disks).await.is_err() {
+            tracing::warn!("a disk did not take in time what was to be kept");
+        }
     }
 }
 

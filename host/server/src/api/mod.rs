@@ -26,7 +26,7 @@ use axum::{
 use serde::Serialize;
 use wasmtx_endpoints::{
     codec::Workers, flv as flv_conns, forward as forwards, recording::Archive, rtmp as rtmp_conns,
-    rtsp as rtsp_sessions,
+    rtsp as rtsp_sessions, storage::Directories,
 };
 use wasmtx_hub::{Action, Gate, Hub};
 use wasmtx_media::WallClock;
@@ -66,6 +66,8 @@ pub struct View {
     pub recording: Switches,
     /// What was recorded.
     pub archive: Arc<Archive>,
+    /// Where recordings and the files of plugins are.
+    pub directories: Arc<Directories>,
     /// What happens.
     pub events: Followers,
 }

@@ -91,8 +91,9 @@ impl Window {
         let force = Force::new(config, &plugins, None).unwrap();
         let config = force.config.clone();
         let state = std::env::temp_dir().join(format!("wasmtx-window-{}", std::process::id()));
+        let directories = Arc::new(Directories::new(state.clone()));
         let archive = Archive::new(recording::Parts {
-            directories: Arc::new(Directories::new(state.clone())),
+            directories: directories.clone(),
             state,
             clock: Arc::new(recording::MachineClock),
             events: hub.events().clone(),
@@ -124,6 +125,7 @@ impl Window {
             workers: Workers::new(Options::default()),
             recording,
             archive,
+            directories,
             events: followers,
         });
         let counters = metrics::Counters {

@@ -59,7 +59,7 @@ pub(super) struct Shared {
 }
 
 /// What an object store is behind with, for who watches over it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Waiting {
     /// Its address: `s3://bucket/prefix`.
