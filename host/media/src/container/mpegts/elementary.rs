@@ -95,8 +95,9 @@ pub(super) struct Heard {
 pub(super) struct Sound {
     format: Format,
     codec: Option<Codec>,
-    /// The beginning of a frame that ends in the next packet.
+    /// The beginning of a frame that ends in the next packet, and its time if a packet told it.
     rest: Bytes,
+    rest_time: Option<i64>,
     /// A frame was found where the one before it ended.
     locked: bool,
     gap: bool,
@@ -120,6 +121,7 @@ impl Sound {
             format,
             codec: None,
             rest: Bytes::new(),
+            rest_time: None,
             locked: false,
             gap: false,
             anchor: None,
@@ -129,6 +131,7 @@ impl Sound {
     /// Something was lost: what comes does not belong to what is there.
     pub(super) fn lose(&mut self) {
         self.rest.clear();
+        self.rest_time = None;
         self.locked = false;
         self.gap = true;
     }
@@ -145,24 +148,31 @@ impl Sound {
             joined.extend_from_slice(&payload);
             joined.freeze()
         };
-        self.rest = Bytes::new();
-        let (mut at, mut time) = (0usize, time);
+        let (mut at, mut times) = (0usize, [self.rest_time.take(), time]);
+        let [of_rest, of_packet] = &mut times;
+        let mut take_time = |at: usize| if at < before { of_rest.take() } else { of_packet.take() };
+        // Where a frame may begin that is not whole yet.
+        let mut unfinished = None;
         while let Some(ahead) = bytes.get(at..).filter(|ahead| !ahead.is_empty()) {
             match self.found(ahead) {
                 Ok(found) => {
                     let end = at.saturating_add(found.length);
                     let payload = bytes.slice(at.saturating_add(found.header)..end);
-                    let told = if at >= before { time.take() } else { None };
+                    let told = take_time(at);
                     self.locked = true;
+                    unfinished = None;
                     at = end;
                     if let Some(heard) = self.heard(found, told, payload) {
                         each(heard);
                     }
                 }
                 Err(Error::Truncated) => {
-                    // A share would keep the whole packet alive.
-                    self.rest = Bytes::copy_from_slice(ahead);
-                    return;
+                    unfinished.get_or_insert(at);
+                    if self.locked {
+                        break;
+                    }
+                    // It may be none. What follows may be whole.
+                    at = at.saturating_add(1);
                 }
                 Err(_) => {
                     self.gap |= self.locked;
@@ -171,13 +181,18 @@ impl Sound {
                 }
             }
         }
+        let rest = unfinished.and_then(|at| bytes.get(at..)).unwrap_or_default();
+        self.rest_time = unfinished.and_then(take_time);
+        // A share would keep the whole packet alive.
+        self.rest = Bytes::copy_from_slice(rest);
     }
 
     /// The frame that `ahead` begins with. One that was not expected here must be followed by another, or by nothing.
     fn found(&self, ahead: &[u8]) -> Result<Found, Error> {
         let found = found(self.format, ahead)?;
         let behind = ahead.get(found.length..).ok_or(Error::Truncated)?;
-        if !self.locked && !behind.is_empty() {
+        let is_expected = self.locked && self.codec.as_ref() == Some(&found.codec);
+        if !is_expected && !behind.is_empty() {
             match self::found(self.format, behind) {
                 Ok(next) if next.codec != found.codec => return Err(Error::Invalid("frame")),
                 Ok(_) | Err(Error::Truncated) => {}
@@ -335,5 +350,121 @@ fn opus_header(ahead: &[u8]) -> Result<(usize, usize), Error> {
     Ok((header, header.saturating_add(length)))
 }
 
-/// The largest Opus packet that is believed: eight channels of 120 ms at the highest rate.
-const MAX_OPUS: usize = 64 * 1024;
+/// The largest Opus packet that is believed: twice what 120 ms of stereo take at the highest rate.
+const MAX_OPUS: usize = 16 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::aac;
+
+    const ADTS: &[u8] = include_bytes!("../../../testdata/aac.adts");
+
+    /// Where the frames of the test stream end.
+    fn ends() -> Vec<usize> {
+        let (mut ends, mut at) = (Vec::new(), 0);
+        while at < ADTS.len() {
+            at += adts::Header::parse(&ADTS[at..]).unwrap().length;
+            ends.push(at);
+        }
+        ends
+    }
+
+    fn push(sound: &mut Sound, time: Option<i64>, bytes: &[u8]) -> Vec<Heard> {
+        let mut heard = Vec::new();
+        sound.push(time, Bytes::copy_from_slice(bytes), |frame| heard.push(frame));
+        heard
+    }
+
+    #[test]
+    fn frames_that_go_over_into_the_next_packet_are_put_together() {
+        let ends = ends();
+        for piece in [50, 333, 1_000, 5_000] {
+            let mut sound = Sound::new(Format::Aac);
+            let mut heard = Vec::new();
+            for (n, packet) in ADTS.chunks(piece).enumerate() {
+                // The time is that of the first frame that begins in the packet, if one does.
+                let starts = [0].iter().chain(&ends).position(|start| *start >= n * piece).unwrap();
+                let begins = starts < ends.len() && (starts == 0 || ends[starts - 1] < (n + 1) * piece);
+                let time = begins.then(|| 9_000 + (starts as i64 * 1_024 * 90_000 + 22_050) / 44_100);
+                heard.extend(push(&mut sound, time, packet));
+            }
+            assert_eq!(heard.len(), ends.len(), "in pieces of {piece}");
+            for (n, frame) in (0..).zip(&heard) {
+                assert_eq!(
+                    (frame.time, frame.duration),
+                    (4_410 + n * 1_024, 1_024),
+                    "no time wobbles"
+                );
+                assert!(!frame.behind_gap);
+            }
+        }
+    }
+
+    #[test]
+    fn behind_garbage_a_frame_must_be_followed_by_another() {
+        let ends = ends();
+        let mut sound = Sound::new(Format::Aac);
+        assert_eq!(push(&mut sound, Some(0), &ADTS[..ends[1]]).len(), 2);
+        // Garbage that looks like a header by itself.
+        let garbage = adts::header(&aac::Config::new(2, 8_000, 1).unwrap(), 20).unwrap();
+        let dirty = [&[0xff, 0xf0, 7], &garbage[..], &ADTS[ends[4]..ends[6]]].concat();
+        sound.lose();
+        let heard = push(&mut sound, Some(90_000), &dirty);
+        assert_eq!(heard.len(), 2);
+        assert!(heard[0].behind_gap && !heard[1].behind_gap);
+        assert_eq!(sound.codec.as_ref().unwrap().audio(), Some((44_100, 2)));
+        sound.lose();
+        assert!(push(&mut sound, Some(180_000), &ADTS[ends[6]..ends[7]])[0].behind_gap);
+    }
+
+    #[test]
+    fn sound_without_a_time_waits_for_one() {
+        let ends = ends();
+        let mut sound = Sound::new(Format::Aac);
+        assert!(push(&mut sound, None, &ADTS[..ends[0]]).is_empty());
+        assert_eq!(push(&mut sound, Some(90_000), &ADTS[ends[0]..ends[1]])[0].time, 44_100);
+        assert_eq!(push(&mut sound, None, &ADTS[ends[1]..ends[2]])[0].time, 44_100 + 1_024);
+        // A jump of the sender's is one.
+        assert_eq!(
+            push(&mut sound, Some(900_000), &ADTS[ends[2]..ends[3]])[0].time,
+            441_000
+        );
+    }
+
+    #[test]
+    fn opus_headers_of_every_kind_are_passed_over() {
+        let packet = [0xfc, 1, 2, 3];
+        let plain = [&[0x7f, 0xe0, 4][..], &packet].concat();
+        let trimmed = [&[0x7f, 0xf8, 4, 0, 9, 0, 8][..], &packet].concat();
+        let extended = [&[0x7f, 0xe4, 4, 2, 7, 7][..], &packet].concat();
+        let mut sound = Sound::new(Format::Opus { channels: 2 });
+        let heard = push(&mut sound, Some(0), &[plain, trimmed, extended].concat());
+        assert_eq!(
+            heard.iter().map(|frame| frame.time).collect::<Vec<_>>(),
+            [0, 960, 1_920]
+        );
+        assert!(heard.iter().all(|frame| frame.payload == packet[..]));
+        let long = [&[0x7f, 0xe0, 255, 45][..], &[0xfc; 300]].concat();
+        assert_eq!(push(&mut sound, None, &long)[0].payload.len(), 300);
+        // What claims to be longer than any packet is no header.
+        assert!(push(&mut sound, None, &[&[0x7f, 0xe0][..], &[255; 1_000]].concat()).is_empty());
+        assert!(sound.rest.len() <= MAX_OPUS);
+    }
+
+    #[test]
+    fn delimiters_and_parameter_sets_do_not_stay_in_a_picture() {
+        let mut description = Description::new(Codec::H264(h264::Parameters::default()));
+        let stream = [
+            &[0, 0, 0, 1, 9, 0xf0][..],
+            &[0, 0, 1, 0x67, 66, 0, 30, 0xf4],
+            &[0, 0, 1, 0x68, 0xce],
+            &[0, 0, 1, 0x65, 0x88, 0, 0],
+            &[0, 0, 1, 0x65, 0x44],
+        ];
+        let canonical = picture(&mut description, &stream.concat()).unwrap();
+        assert_eq!(canonical.payload[..], [0, 0, 0, 2, 0x65, 0x88, 0, 0, 0, 2, 0x65, 0x44]);
+        assert!(canonical.flags.contains(Flags::KEY) && canonical.changed);
+        assert!(picture(&mut description, &[7; 100]).unwrap().payload.is_empty());
+    }
+}
