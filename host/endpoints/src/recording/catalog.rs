@@ -8,7 +8,7 @@ use std::{
 
 use wasmtx_hub::PathName;
 
-use super::{index::below, rules::Rule};
+use super::{index::below, rivals::Rivals, rules::Rule};
 use crate::storage::{self, Directory, Kind, Place, Stamp};
 
 /// Folders of one place. Beyond them nothing is looked through.
@@ -20,11 +20,11 @@ const UNSTAMPED: Duration = Duration::from_secs(60);
 
 /// The folders of all places.
 #[derive(Debug, Default)]
-pub(super) struct Catalog(Vec<(Arc<Rule>, BTreeMap<String, Folder>)>);
+pub(super) struct Catalog(Vec<(Arc<Rule>, Folders)>);
 
 /// What a folder led to.
 #[derive(Debug)]
-struct Folder {
+pub(super) struct Folder {
     stamp: Option<Stamp>,
     looked: Instant,
     /// We made a file in it since, which the stamp does not tell yet.
@@ -34,48 +34,23 @@ struct Folder {
     inner: Vec<String>,
 }
 
+/// The folders of one place, by name.
+pub(super) type Folders = BTreeMap<String, Folder>;
+
 impl Catalog {
-    /// The paths that have files of an entry's template in its place.
-    pub(super) fn paths(
-        &mut self,
-        rule: &Arc<Rule>,
-        directory: &Directory,
-    ) -> Result<BTreeSet<PathName>, storage::Error> {
-        let unstamped = matches!(rule.place, Place::Objects(_));
-        let known = self.folders(rule);
-        let mut looked = BTreeMap::new();
-        let mut waiting = vec![String::new()];
-        while let Some(name) = waiting.pop() {
-            if looked.len() + waiting.len() >= MAX_FOLDERS {
-                break;
-            }
-            let stamp = match directory.stamp(&name) {
-                Err(storage::Error::NotFound | storage::Error::NotGranted) => continue,
-                // What may not be looked into (`lost+found`) holds no recording of ours.
-                Err(error) if !name.is_empty() => {
-                    tracing::debug!(folder = name, "it cannot be looked into: {error}");
-                    continue;
-                }
-                stamp => stamp?,
-            };
-            let folder = match known.remove(&name) {
-                Some(folder) if folder.holds(stamp, unstamped) => folder.adopted(stamp),
-                _ => match look(rule, directory, &name, stamp) {
-                    Err(storage::Error::NotFound | storage::Error::NotGranted) => continue,
-                    Err(error) if !name.is_empty() => {
-                        tracing::debug!(folder = name, "it cannot be looked into: {error}");
-                        continue;
-                    }
-                    folder => folder?,
-                },
-            };
-            if name.split('/').count() < MAX_DEPTH {
-                waiting.extend(folder.inner.iter().cloned());
-            }
-            looked.insert(name, folder);
-        }
-        *known = looked;
-        Ok(known.values().flat_map(|folder| &folder.paths).cloned().collect())
+    /// What is known of an entry's place.
+    pub(super) fn take(&mut self, rule: &Arc<Rule>) -> Folders {
+        std::mem::take(self.folders(rule))
+    }
+
+    /// What was found in it. Of two that looked at once, either is right.
+    pub(super) fn put(&mut self, rule: &Arc<Rule>, folders: Folders) {
+        *self.folders(rule) = folders;
+    }
+
+    /// Forgets everything.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
     }
 
     /// Forgets places that no entry records to any more.
@@ -93,7 +68,7 @@ impl Catalog {
         }
     }
 
-    fn folders(&mut self, rule: &Arc<Rule>) -> &mut BTreeMap<String, Folder> {
+    fn folders(&mut self, rule: &Arc<Rule>) -> &mut Folders {
         let at = self.0.iter().position(|(other, _)| other.same_files(rule));
         let at = at.unwrap_or_else(|| {
             self.0.push((rule.clone(), BTreeMap::new()));
@@ -104,6 +79,11 @@ impl Catalog {
 }
 
 impl Folder {
+    /// The paths of the files in it.
+    pub(super) fn paths(&self) -> &BTreeSet<PathName> {
+        &self.paths
+    }
+
     fn holds(&self, stamp: Option<Stamp>, unstamped: bool) -> bool {
         match (self.stamp, stamp) {
             // What we did is why it changed.
@@ -122,7 +102,50 @@ impl Folder {
     }
 }
 
-fn look(rule: &Rule, directory: &Directory, name: &str, stamp: Option<Stamp>) -> Result<Folder, storage::Error> {
+/// Looks through the place of an entry: what is known of folders that did not change, and all others. What was found
+/// before an error is not lost by it.
+pub(super) fn walk(
+    mut known: Folders,
+    rule: &Rule,
+    rivals: &Rivals,
+    directory: &Directory,
+) -> (Folders, Result<(), storage::Error>) {
+    let unstamped = matches!(rule.place, Place::Objects(_));
+    let mut looked = BTreeMap::new();
+    let mut waiting = vec![String::new()];
+    while let Some(name) = waiting.pop() {
+        if looked.len() + waiting.len() >= MAX_FOLDERS {
+            break;
+        }
+        let found = directory.stamp(&name).and_then(|stamp| match known.remove(&name) {
+            Some(folder) if folder.holds(stamp, unstamped) => Ok(folder.adopted(stamp)),
+            _ => look(rule, rivals, directory, &name, stamp),
+        });
+        let folder = match found {
+            Ok(folder) => folder,
+            Err(storage::Error::NotFound | storage::Error::NotGranted) => continue,
+            // What may not be looked into (`lost+found`) holds no recording of ours.
+            Err(error) if !name.is_empty() => {
+                tracing::debug!(folder = name, "it cannot be looked into: {error}");
+                continue;
+            }
+            Err(error) => return (known, Err(error)),
+        };
+        if name.split('/').count() < MAX_DEPTH {
+            waiting.extend(folder.inner.iter().cloned());
+        }
+        looked.insert(name, folder);
+    }
+    (looked, Ok(()))
+}
+
+fn look(
+    rule: &Rule,
+    rivals: &Rivals,
+    directory: &Directory,
+    name: &str,
+    stamp: Option<Stamp>,
+) -> Result<Folder, storage::Error> {
     let mut folder = Folder {
         stamp,
         looked: Instant::now(),
@@ -135,8 +158,9 @@ fn look(rule: &Rule, directory: &Directory, name: &str, stamp: Option<Stamp>) ->
         match item.kind {
             Kind::Directory => folder.inner.push(whole),
             Kind::File { .. } => {
-                let path = rule.read(&whole, None).and_then(|(path, ..)| PathName::new(path).ok());
-                folder.paths.extend(path);
+                let path = rule.read(&whole, None).map(|(path, ..)| path);
+                let path = path.filter(|path| rivals.leave(&whole, path));
+                folder.paths.extend(path.and_then(|path| PathName::new(path).ok()));
             }
         }
     }

@@ -16,6 +16,7 @@ use super::{
     log::Log,
     probe::{self, Facts},
     record::Record,
+    rivals::Rivals,
     rules::Rule,
     segment::{Segment, Told},
 };
@@ -49,6 +50,7 @@ impl Entry {
 pub(super) struct Index {
     path: PathName,
     rule: Arc<Rule>,
+    rivals: Rivals,
     directory: Directory,
     /// By start, then by name.
     entries: Vec<Entry>,
@@ -71,10 +73,18 @@ struct Folder {
 
 impl Index {
     /// The index of a path, with what its log remembers.
-    pub(super) fn new(path: PathName, rule: Arc<Rule>, directory: Directory, log: Log, records: Vec<Record>) -> Index {
+    pub(super) fn new(
+        path: PathName,
+        rule: Arc<Rule>,
+        rivals: Rivals,
+        directory: Directory,
+        log: Log,
+        records: Vec<Record>,
+    ) -> Index {
         let mut index = Index {
             path,
             rule,
+            rivals,
             directory,
             entries: Vec::new(),
             folders: BTreeMap::new(),
@@ -107,6 +117,11 @@ impl Index {
             }
         }
         self.entries = entries.into_values().collect();
+        self.entries
+            .retain(|entry| self.rivals.leave(&entry.segment.file, self.path.as_str()));
+        for entry in self.entries.iter_mut().filter(|entry| !entry.finished) {
+            entry.segment.active = self.directory.is_open(&entry.segment.file);
+        }
     }
 
     pub(super) fn rule(&self) -> &Arc<Rule> {
@@ -241,6 +256,9 @@ impl Index {
             let Some((_, start, format)) = self.rule.read(&file, Some(self.path.as_str())) else {
                 continue;
             };
+            if !self.rivals.leave(&file, self.path.as_str()) {
+                continue;
+            }
             // Its recorder may not have been heard yet.
             let active = self.directory.is_open(&file);
             fresh.push(Entry {

@@ -20,6 +20,7 @@ mod probe;
 mod record;
 mod recovery;
 mod retention;
+mod rivals;
 mod rules;
 mod segment;
 mod shelf;
@@ -50,6 +51,7 @@ use index::Index;
 use journal::{Journal, Note};
 use log::Log;
 use retention::Marks;
+use rivals::Rivals;
 use shelf::Shelf;
 
 pub use clock::{Clock, MachineClock};
@@ -189,7 +191,13 @@ impl Archive {
 
     /// What holds from now on.
     pub fn configure(&self, rules: Rules) {
-        self.rules.store(Arc::new(rules));
+        let before = self.rules.swap(Arc::new(rules)).distinct();
+        let now = self.rules.load().distinct();
+        if before.len() != now.len() || !before.iter().zip(&now).all(|(a, b)| a.same_files(b)) {
+            // What is whose may have changed.
+            self.shelf.clear();
+            self.catalog.lock().clear();
+        }
         self.futile.lock().clear();
         self.wake.notify_one();
     }
@@ -225,9 +233,10 @@ impl Archive {
         let distinct = rules.distinct();
         let (mut names, mut failure) = (BTreeSet::new(), None);
         self.catalog.lock().keep(&distinct);
+        let all = Arc::new(Rules::clone(&rules));
         for rule in distinct {
             let found = match self.directory(&rule) {
-                Ok(Some(directory)) => self.catalog.lock().paths(&rule, &directory).map_err(Error::from),
+                Ok(Some(directory)) => self.look_through(&all, &rule, &directory),
                 Ok(None) => continue,
                 Err(error) => Err(error),
             };
@@ -331,6 +340,22 @@ impl Archive {
         })
     }
 
+    /// Looks through a place. Nothing is held meanwhile: it may take long.
+    fn look_through(
+        &self,
+        all: &Arc<Rules>,
+        rule: &Arc<Rule>,
+        directory: &Directory,
+    ) -> Result<BTreeSet<PathName>, Error> {
+        let rivals = Rivals::new(all.clone(), rule);
+        let known = self.catalog.lock().take(rule);
+        let (folders, looked) = catalog::walk(known, rule, &rivals, directory);
+        let paths = folders.values().flat_map(|folder| folder.paths()).cloned().collect();
+        self.catalog.lock().put(rule, folders);
+        looked?;
+        Ok(paths)
+    }
+
     /// The directory of an entry; none while a local one does not exist.
     fn directory(&self, rule: &Rule) -> Result<Option<Directory>, Error> {
         if let Place::Directory(path) = &rule.place
@@ -343,8 +368,11 @@ impl Archive {
 
     /// Works off what recorders said, so that an answer is not older than it.
     fn settle(&self) {
-        // What is said of a file is worked off in the order in which it was said.
-        let _alone = self.settling.lock();
+        // What is said of a file is worked off in the order in which it was said. Who finds somebody at it, who may be
+        // waiting for a disk that does not answer, goes on with what is known.
+        let Some(_alone) = self.settling.try_lock() else {
+            return;
+        };
         let news = std::mem::take(&mut *self.news.lock());
         for news in &news {
             let (News::Started(told) | News::Done(told) | News::Left(told)) = news;
@@ -438,7 +466,8 @@ impl Archive {
             true => Log::open(&self.state, head(path, &rule)),
             false => (Log::none(), Vec::new()),
         };
-        let mut index = Index::new(path.clone(), rule, directory, log, records);
+        let rivals = Rivals::new(self.rules.load_full(), &rule);
+        let mut index = Index::new(path.clone(), rule, rivals, directory, log, records);
         match index.refresh(false) {
             // What is torn is here, even when the store cannot be reached.
             Err(error) if index.is_away() => {

@@ -34,6 +34,10 @@ const MAX_BOXES: usize = 1 << 20;
 /// Size and kind.
 const BOX_HEAD: u32 = 8;
 const MICROS: i128 = 1_000_000;
+/// Bytes behind the last whole part that can be a torn one: no recorder holds back more.
+const MAX_TAIL: u64 = 64 << 20;
+/// How a part begins, behind its size.
+const PART_HEAD: &[u8] = b"moof\0\0\0\x10mfhd";
 /// Of a transport stream, per second.
 const TICKS: i128 = 90_000;
 
@@ -86,13 +90,49 @@ pub(super) fn all<'a>(directory: &Directory, segments: &[&'a Segment], at_once: 
     found.into_inner()
 }
 
-/// Bytes of the longest beginning of a file that is whole, of its `size`.
-pub(super) fn whole_length(reader: &Reader, format: Format, size: u64) -> Result<u64, storage::Error> {
+/// What can be done about the end of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// So many bytes are whole: what follows is less than a part.
+    Whole(u64),
+    /// There is no part in it.
+    Nothing,
+    /// Something is wrong with it that is no torn end.
+    Strange,
+}
+
+/// Looks at the end of a file of `size` bytes.
+pub(super) fn end(reader: &Reader, format: Format, size: u64) -> Result<End, storage::Error> {
     let read = |offset, length| read_full(reader, offset, u32::try_from(length).unwrap_or(u32::MAX));
-    match format {
-        Format::Fmp4 => mp4::whole(size, read).map(|whole| whole.len),
-        Format::MpegTs => mpegts::whole(size, read),
+    let (length, parts) = match format {
+        Format::Fmp4 => mp4::whole(size, read).map(|whole| (whole.len, whole.parts))?,
+        Format::MpegTs => mpegts::whole(size, read).map(|length| (length, 1))?,
+    };
+    match length {
+        0 => Ok(End::Nothing),
+        length if length >= size => Ok(End::Whole(size)),
+        length if size - length > MAX_TAIL => Ok(End::Strange),
+        length if format == Format::Fmp4 && is_damaged(reader, length, size)? => Ok(End::Strange),
+        _ if parts == 0 => Ok(End::Nothing),
+        length => Ok(End::Whole(length)),
     }
+}
+
+/// Whether another part begins behind the one that is not whole.
+fn is_damaged(reader: &Reader, from: u64, size: u64) -> Result<bool, storage::Error> {
+    let mut at = from.saturating_add(PART_HEAD.len() as u64);
+    while at < size {
+        let bytes = reader.read_at(at, READ_BYTES)?;
+        if bytes.is_empty() {
+            break;
+        }
+        if bytes.windows(PART_HEAD.len()).any(|window| window == PART_HEAD) {
+            return Ok(true);
+        }
+        let step = bytes.len().saturating_sub(PART_HEAD.len() - 1).max(1);
+        at = at.saturating_add(step as u64);
+    }
+    Ok(false)
 }
 
 /// Nothing in a transport stream says what it joins.

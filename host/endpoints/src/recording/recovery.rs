@@ -2,7 +2,8 @@
 //!
 //! Looked at are the files that the journal names, and the last few of each path, should the journal be lost. A file that
 //! this process writes is never touched, nor is a link. A file of ours without any whole part holds nothing that was
-//! acknowledged and is removed; one that only bears such a name is left alone, and said so.
+//! acknowledged and is removed; one that only bears such a name is left alone, and said so. So is one whose damage is no
+//! torn end: what follows it may be hours of a good recording.
 
 use wasmtx_hub::{Event, PathName};
 use wasmtx_media::WallClock;
@@ -80,21 +81,26 @@ fn recover_file(
     let reader = directory.open(file)?;
     let size = reader.len()?;
     let format = entry.segment.format;
-    let whole = probe::whole_length(&reader, format, size)?;
-    if whole == 0 {
-        if ours {
+    let mut whole = match probe::end(&reader, format, size)? {
+        probe::End::Whole(whole) => whole,
+        probe::End::Nothing if ours => {
             tracing::warn!(%path, file, bytes = size, "removed a recording that was interrupted: no part of it is whole");
-            drop(reader);
-            // Who writes is not asked for again: this file is not open, and its name is not given twice.
+            // This file is not open, and its name is not given twice.
             let _ = index.remove(entry.segment.start, file);
-        } else {
-            tracing::warn!(%path, file, "it is called like a recording, but no part of it is one: left as it is");
+            return Ok(());
+        }
+        end => {
+            let what = match end {
+                probe::End::Nothing => "no part of it is whole",
+                _ => "it is damaged in the middle",
+            };
+            tracing::warn!(%path, file, "left as it is, though {what}");
+            entry.segment.active = false;
             entry.finished = true;
             index.put(entry);
+            return Ok(());
         }
-        return Ok(());
-    }
-    let mut whole = whole;
+    };
     if whole < size {
         match directory.truncate(file, whole) {
             Ok(()) => {

@@ -68,6 +68,11 @@ impl Shelf {
         slot
     }
 
+    /// Lets go of everything; whoever is using something goes on with it.
+    pub(super) fn clear(&self) {
+        self.slots.lock().clear();
+    }
+
     /// Whose indexes are held.
     pub(super) fn held(&self) -> Vec<(PathName, Arc<Rule>)> {
         let slots = self.slots.lock();

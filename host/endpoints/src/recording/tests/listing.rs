@@ -283,3 +283,30 @@ fn asking_for_paths_that_record_nothing_leaves_nothing_behind() {
         assert_eq!(server.archive.shelf.held().len(), indexes, "{template}");
     }
 }
+
+#[test]
+fn a_file_that_another_entry_records_is_not_ours() {
+    let home = Home::new();
+    let server = home.start();
+    let mut kept = home.rule.clone();
+    kept.place = crate::storage::Place::Directory(home.rec("kept"));
+    let mut apart = home.rule.clone();
+    apart.template = wasmtx_media::recording::Template::parse("%path/apart/%s-%f").unwrap();
+    let entries = [home.rule.clone(), kept, apart].map(std::sync::Arc::new);
+    let [all, kept, apart] = entries.clone();
+    server.archive.configure(super::super::Rules::new(entries, move |path| {
+        Some(match path.as_str() {
+            "cam" => kept.clone(),
+            "other" => apart.clone(),
+            _ => all.clone(),
+        })
+    }));
+    home.put("kept/cam/1717240000-000000.mp4", FMP4);
+    home.put("kept/x/1717240001-000000.mp4", FMP4);
+    home.put("other/apart/1717240002-000000.mp4", FMP4);
+    home.put("third/apart/1717240003-000000.mp4", FMP4);
+    let paths = server.archive.paths().unwrap();
+    assert_eq!(paths, ["cam", "kept/x", "other", "third/apart"].map(name));
+    assert!(server.starts("kept/cam").is_empty() && server.starts("other/apart").is_empty());
+    assert_eq!(server.starts("cam").len() + server.starts("other").len(), 2);
+}

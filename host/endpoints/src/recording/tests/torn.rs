@@ -140,3 +140,26 @@ fn a_second_server_touches_nothing_that_the_first_one_keeps() {
     let notes = fs::read_dir(home.folder.join("state/recordings/open")).unwrap();
     assert_eq!(notes.count(), 1);
 }
+
+#[test]
+fn damage_that_is_no_torn_end_costs_nothing() {
+    let mut middle = FMP4.to_vec();
+    // The first part's samples lie outside of it.
+    let at = middle.windows(4).position(|kind| kind == b"mdat").unwrap();
+    middle[at..at + 4].copy_from_slice(b"mdax");
+    let header = ends()[0] / 2;
+    let files: [&'static [u8]; 2] = [middle.leak(), &FMP4[..header]];
+    for bytes in files {
+        let home = Home::new();
+        let ours = home.start().record("ours", NOON, bytes).file();
+        home.put("cam/1717240000-000000.mp4", bytes);
+        let server = home.start();
+        look(&server.archive);
+        assert_eq!(fs::read(home.rec("cam/1717240000-000000.mp4")).unwrap(), bytes);
+        if bytes.len() > header {
+            assert_eq!(fs::read(home.rec(&ours)).unwrap(), bytes);
+        } else {
+            assert!(!home.there(&ours));
+        }
+    }
+}
