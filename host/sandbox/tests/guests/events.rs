@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use serde_json::json;
-use wasmtx_hub::{CloseReason, Event, Happened, PathName};
+use wasmtx_hub::{CloseReason, Event, Happened, PathName, Segment};
 use wasmtx_media::WallClock;
 use wasmtx_sandbox::{PluginSpec, Registry};
 
@@ -53,11 +53,23 @@ async fn events_come_in_order_and_each_once() {
     for path in ["a", "b", "c"] {
         registry.tell(&Arc::new(offline(path)), Some(&observers));
     }
+    let segment = Segment {
+        path: PathName::new("c").unwrap(),
+        file: "recordings/c/1.mp4".to_owned(),
+        start: WallClock(1),
+        duration: 2,
+        size: 3,
+    };
+    for event in [Event::SegmentStarted(segment.clone()), Event::SegmentDone(segment)] {
+        registry.tell(&Arc::new(happened(event)), Some(&observers));
+    }
     registry.tell_all(&Arc::new(happened(Event::Connected(Arc::new(client(""))))));
     for (kind, path) in [
         ("offline", json!("a")),
         ("offline", json!("b")),
         ("offline", json!("c")),
+        ("segment-started", json!("c")),
+        ("segment-done", json!("c")),
         ("connected", json!(null)),
     ] {
         let asked = backend.next().await;
@@ -70,7 +82,7 @@ async fn events_come_in_order_and_each_once() {
         asked.answer(200, "");
     }
     registry.told().await;
-    assert_eq!(calls(&registry, "events-modes"), 4);
+    assert_eq!(calls(&registry, "events-modes"), 6);
 }
 
 #[tokio::test]
