@@ -1,5 +1,7 @@
 //! The plugins that are part of the binary. `make plugins` builds them, `build.rs` finds them and lists them.
 
+use std::{thread, time::Duration};
+
 use crate::Limits;
 
 /// Names and components, in the same order.
@@ -14,12 +16,18 @@ pub const TRANSCODING: &[&str] = &["aac"];
 /// The one that records. It works for all paths that are recorded, and a share of one core would not do for hundreds of them.
 const RECORDER: &str = "recorder";
 
+/// Its calls may take so long each. It is ours, and a machine that has too much to do must not cost a recording its recorder.
+const RECORDER_CALL: Duration = Duration::from_secs(1);
+
 /// What a bundled plugin may take where no entry of the configuration says it.
 pub(crate) fn limits(name: &str) -> Limits {
     let mut limits = Limits::default();
     if name == RECORDER {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let cores = thread::available_parallelism().map_or(1, usize::from);
         limits.share = u32::try_from(cores).unwrap_or(u32::MAX).saturating_mul(100);
+        for call in [&mut limits.open, &mut limits.tick, &mut limits.sink_running] {
+            *call = RECORDER_CALL;
+        }
     }
     limits
 }

@@ -102,6 +102,14 @@ impl Circuit {
         }
     }
 
+    /// The same for what must never stay off: it rests for the longest while, and is tried again.
+    pub(crate) fn failed_tirelessly(&mut self, now: Instant, jitter: u32) -> Restart {
+        match self.failed(now, jitter) {
+            Restart::Never => Restart::At(now + LONGEST_DELAY),
+            restart => restart,
+        }
+    }
+
     /// Something changed: what was is forgotten.
     pub(crate) fn reset(&mut self) {
         *self = Circuit::default();
@@ -119,10 +127,9 @@ pub(crate) struct Rest {
 impl Rest {
     /// A failure; see [`Circuit::failed`].
     pub(crate) fn failed(&mut self, now: Instant, jitter: u32) {
-        let until = match self.circuit.failed(now, jitter) {
-            Restart::Now => None,
+        let until = match self.circuit.failed_tirelessly(now, jitter) {
             Restart::At(then) => Some(then),
-            Restart::Never => Some(now + LONGEST_DELAY),
+            Restart::Now | Restart::Never => None,
         };
         // Of several calls that fail together, the last makes the rest no shorter.
         self.until = self.until.max(until);
@@ -179,6 +186,22 @@ mod tests {
         assert_eq!(circuit.failed(start + Duration::from_secs(59), EVEN), Restart::Never);
         circuit.reset();
         assert_eq!(circuit.failed(start + Duration::from_secs(59), EVEN), Restart::Now);
+    }
+
+    #[test]
+    fn what_must_not_stay_off_is_tried_again_however_often_it_failed() {
+        let mut circuit = Circuit::default();
+        let start = Instant::now();
+        for _ in 1..STRIKES {
+            assert_ne!(circuit.failed_tirelessly(start, EVEN), Restart::Never);
+        }
+        for n in 0..10 {
+            let now = start + n * LONGEST_DELAY;
+            let Restart::At(then) = circuit.failed_tirelessly(now, EVEN) else {
+                panic!("it is not tried again, or at once");
+            };
+            assert!(then > now + LONGEST_DELAY / 2 && then <= now + LONGEST_DELAY);
+        }
     }
 
     #[test]

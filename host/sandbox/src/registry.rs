@@ -250,6 +250,7 @@ impl Registry {
                 storage,
                 on_error: used.on_error,
                 allow_track_change: used.allow_track_change,
+                tireless: false,
                 position,
             });
             if code.has(Role::Sink) {
@@ -285,7 +286,8 @@ impl Registry {
     }
 
     /// One plugin as a sink, apart from the lists of paths: whoever attends it can begin and end it alone. It counts in a place
-    /// of its own beside those of the path's list.
+    /// of its own beside those of the path's list. Unless its policy is to stop, it is made anew after each failure, at last every
+    /// half minute: no stream switches its recording off for good.
     ///
     /// # Errors
     /// What is wrong with this use; also that the plugin is no sink.
@@ -304,6 +306,7 @@ impl Registry {
             storage,
             on_error: used.on_error,
             allow_track_change: used.allow_track_change,
+            tireless: true,
             position: CHAIN_LENGTH,
         });
         Ok(Arc::new(Sinks::new(vec![slot])))

@@ -24,6 +24,8 @@ pub(crate) struct Slot {
     pub(crate) storage: Option<Granted>,
     pub(crate) on_error: Option<OnError>,
     pub(crate) allow_track_change: Option<bool>,
+    /// A failing instance is followed by another, however often it fails.
+    pub(crate) tireless: bool,
     /// Position in the list.
     pub(crate) position: usize,
 }

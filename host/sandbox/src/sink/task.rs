@@ -379,8 +379,10 @@ impl Task {
         if self.go_back(failure).await {
             return;
         }
+        let (now, jitter) = (Instant::now(), self.sampler.random());
         let restart = match self.policy() {
-            SinkFailure::Restart => self.circuit.failed(Instant::now(), self.sampler.random()),
+            SinkFailure::Restart if self.slot.tireless => self.circuit.failed_tirelessly(now, jitter),
+            SinkFailure::Restart => self.circuit.failed(now, jitter),
             SinkFailure::Stop => Restart::Never,
         };
         self.down = match restart {
