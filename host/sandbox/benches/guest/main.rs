@@ -1,4 +1,5 @@
-//! What plugins cost, each figure beside its reference in the same run. `cargo bench -p wasmtx-sandbox`.
+//! What plugins cost, each figure beside its reference in the same run. `cargo bench -p wasmtx-sandbox`, or with
+//! `-- recorder` at the end only what a recording costs.
 //!
 //! Times of calls are the best and the median of many short samples, less what the loop itself takes; times of things
 //! that happen once are percentiles over many times. At the end stand rows of the table that `make bench` prints: figure,
@@ -29,6 +30,10 @@ const TIMES: usize = 200;
 
 fn main() {
     let mut rows = Vec::new();
+    if std::env::args().any(|argument| argument == "recorder") {
+        recorder::recorder(&mut rows);
+        return rows.iter().for_each(|Row(row)| println!("{row}"));
+    }
     life::start();
     calls::calls(&mut rows);
     calls::sparse();

@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use serde_json::json;
+use tokio::task::block_in_place;
 use wasmtx_hub::{CloseReason, Drained, Hub, PathConfig, PathName, Peer, Publisher, Rule, Rules};
 use wasmtx_media::{Flags, Frame, Kind, Payload, Track, TrackId, Tracks, WallClock, container::mp4, recording};
 use wasmtx_sandbox::{
@@ -38,10 +39,10 @@ const SOUNDS: u64 = 47;
 const SOUND: usize = 340;
 /// A keyframe each two seconds.
 const GROUP: u64 = 2 * PICTURES;
-/// Seconds of the stream in one run, and how many times faster than in life.
-const SECONDS: u64 = 60;
-const SPEED: u32 = 25;
-const RUNS: usize = 5;
+/// Paths that are recorded at once, at the pace of life, and seconds of one run.
+const PATHS: usize = 24;
+const SECONDS: u64 = 6;
+const RUNS: usize = 3;
 /// As the server: what waits before it is written, and what is copied rather than handed over.
 const PENDING: usize = 256 << 10;
 const SMALL: usize = 2 << 10;
@@ -103,43 +104,51 @@ fn run(kind: Run) -> f64 {
         let sinks = sinks.filter(|_| kind == Run::Guest);
         let (hub, _births) = Hub::new();
         let attendance = Attendance::spawn(hub.births(), move |_| sinks.clone());
-        let rule = Rule::new("bench", Arc::new(PathConfig::default())).expect("a rule");
-        let path = PathName::new("bench").expect("a name");
-        hub.configure(Instant::now(), Rules::new(vec![rule]));
+        let rules = (0..PATHS).map(|n| Rule::new(&name(n), Arc::new(PathConfig::default())).expect("a rule"));
+        hub.configure(Instant::now(), Rules::new(rules.collect()));
         let peer = Peer {
             kind: "rtspSession",
             id: uuid::Uuid::nil(),
         };
-        let publisher = hub
-            .publish(Instant::now(), WallClock(1), &path, peer, None, None, tracks())
-            .expect("a publisher");
-        let native = (kind == Run::Native).then(|| tokio::spawn(record_natively(publisher.path().clone(), disk)));
+        let publish_one = |n| {
+            let path = PathName::new(&name(n)).expect("a name");
+            hub.publish(Instant::now(), WallClock(1), &path, peer, None, None, tracks())
+                .expect("a publisher")
+        };
+        let publishers: Vec<_> = (0..PATHS).map(publish_one).collect();
+        let natively = |publisher: &Publisher| tokio::spawn(record_natively(publisher.path().clone(), disk.clone()));
+        let native: Vec<_> = match kind {
+            Run::Native => publishers.iter().map(natively).collect(),
+            Run::Alone | Run::Guest => Vec::new(),
+        };
         let begun = processor_time();
-        let publisher = std::thread::spawn(move || publish(publisher));
-        let publisher = tokio::task::spawn_blocking(move || publisher.join()).await;
-        let publisher = publisher.expect("a thread").expect("the publisher lives");
-        publisher.close(Instant::now(), CloseReason::Ended);
-        if let Some(native) = native {
+        let publishers = tokio::task::spawn_blocking(move || publish(publishers)).await;
+        for publisher in publishers.expect("a thread") {
+            publisher.close(Instant::now(), CloseReason::Ended);
+        }
+        for native in native {
             native.await.expect("the native recorder lives");
         }
         attendance.close(Duration::from_secs(5)).await;
         processor_time() - begun
     });
     let written: u64 = files(&directory);
-    let expected = SECONDS * (PICTURES * PICTURE as u64 + SOUNDS * SOUND as u64);
+    let expected = PATHS as u64 * SECONDS * (PICTURES * PICTURE as u64 + SOUNDS * SOUND as u64);
     if kind != Run::Alone && written < expected {
         println!("  (of {expected} bytes {written} were written: the recorder lost some)");
     }
     let _ = fs::remove_dir_all(&directory);
-    used.as_secs_f64() * 1e6 / SECONDS as f64
+    used.as_secs_f64() * 1e6 / (PATHS as u64 * SECONDS) as f64
+}
+
+fn name(n: usize) -> String {
+    format!("bench{n}")
 }
 
 fn files(directory: &Path) -> u64 {
-    let entries = fs::read_dir(directory.join("bench")).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| entry.metadata().ok())
-        .map(|file| file.len())
-        .sum()
+    let of = |n| fs::read_dir(directory.join(name(n))).into_iter().flatten().flatten();
+    let files = (0..PATHS).flat_map(of).filter_map(|entry| entry.metadata().ok());
+    files.map(|file| file.len()).sum()
 }
 
 fn tracks() -> Tracks {
@@ -159,8 +168,8 @@ fn tracks() -> Tracks {
     Tracks::from([track(1, Kind::Video, 90_000), track(2, Kind::Audio, 48_000)])
 }
 
-/// Feeds the stream, frame by frame, at its pace.
-fn publish(mut publisher: Publisher) -> Publisher {
+/// Feeds the streams, frame by frame, at their pace.
+fn publish(mut publishers: Vec<Publisher>) -> Vec<Publisher> {
     let picture = |key: bool| {
         let mut payload = vec![if key { 0x65 } else { 0x41 }; PICTURE];
         payload[..4].copy_from_slice(&(PICTURE as u32 - 4).to_be_bytes());
@@ -168,13 +177,16 @@ fn publish(mut publisher: Publisher) -> Publisher {
     };
     let (key, delta, sound) = (picture(true), picture(false), Payload::from(vec![0x21; SOUND]));
     let begun = Instant::now();
-    let mut frames: Vec<(u64, u64, bool)> = (0..SECONDS * PICTURES)
-        .map(|n| (n * 1_000_000 / PICTURES, n, true))
-        .collect();
-    frames.extend((0..SECONDS * SOUNDS).map(|n| (n * 1_000_000 / SOUNDS, n, false)));
+    // Time, path, number, whether it is a picture. Paths are apart in time, as in life.
+    let mut frames = Vec::new();
+    for path in 0..PATHS {
+        let later = path as u64 * 1_000_000 / PICTURES / PATHS as u64;
+        frames.extend((0..SECONDS * PICTURES).map(|n| (later + n * 1_000_000 / PICTURES, path, n, true)));
+        frames.extend((0..SECONDS * SOUNDS).map(|n| (later + n * 1_000_000 / SOUNDS, path, n, false)));
+    }
     frames.sort_unstable();
-    for (micros, n, is_picture) in frames {
-        let due = Duration::from_micros(micros) / SPEED;
+    for (micros, path, n, is_picture) in frames {
+        let due = Duration::from_micros(micros);
         std::thread::sleep(due.saturating_sub(begun.elapsed()));
         let (track, step, is_key) = match is_picture {
             true => (TrackId(1), 90_000 / PICTURES, n.is_multiple_of(GROUP)),
@@ -195,16 +207,19 @@ fn publish(mut publisher: Publisher) -> Publisher {
             },
         };
         let now = begun + Duration::from_micros(micros);
-        publisher
+        publishers[path]
             .push(now, WallClock(1_767_225_600_000_000 + micros), frame)
             .expect("the path is ours");
     }
-    publisher
+    publishers
 }
 
 /// A reader of the path, as a sink is, that records with the same code.
 async fn record_natively(path: Arc<wasmtx_hub::Path>, disk: Disk) {
+<<<<<<< HEAD
     let (_, mut reader) = path.attend(Instant::now(), Duration::ZERO).expect("somebody publishes");
+=======
+    let (opening, mut reader) = path.attend(Instant::now(), Duration::ZERO).expect("somebody publishes");
     let settings = Settings {
         template: recording::Template::parse("%path/%Y-%m-%d_%H-%M-%S-%f").expect("a template"),
         format: recording::Format::Fmp4,
@@ -212,7 +227,7 @@ async fn record_natively(path: Arc<wasmtx_hub::Path>, disk: Disk) {
         part_bytes: 50 << 20,
         segment: 3_600_000_000,
     };
-    let mut recorder = Recorder::new(Native(disk, Instant::now()), settings, "bench");
+    let mut recorder = Recorder::new(Native(disk, Instant::now()), settings, opening.path.as_str());
     recorder.open(&tracks());
     let (mut entries, mut lost) = (Vec::new(), 0);
     loop {
@@ -259,7 +274,8 @@ impl Open {
 
     fn flush(&mut self) -> Result<(), Trouble> {
         self.bytes = 0;
-        let written = self.file.append(&std::mem::take(&mut self.pieces));
+        let pieces = std::mem::take(&mut self.pieces);
+        let written = block_in_place(|| self.file.append(&pieces));
         written.map(drop).map_err(|_| Trouble::Io)
     }
 }
@@ -316,7 +332,7 @@ impl Server for Native {
 
     fn commit(&self, file: &mut Open) -> Result<(), Trouble> {
         file.flush()?;
-        file.file.commit().map(drop).map_err(|_| Trouble::Io)
+        block_in_place(|| file.file.commit()).map(drop).map_err(|_| Trouble::Io)
     }
 
     fn finish(&self, mut file: Open) -> Result<(), Trouble> {
