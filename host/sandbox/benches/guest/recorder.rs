@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use serde_json::json;
-use tokio::task::block_in_place;
+use tokio::{task::block_in_place, time::sleep_until};
 use wasmtx_hub::{CloseReason, Drained, Hub, PathConfig, PathName, Peer, Publisher, Rule, Rules};
 use wasmtx_media::{Flags, Frame, Kind, Payload, Track, TrackId, Tracks, WallClock, container::mp4, recording};
 use wasmtx_sandbox::{
@@ -46,6 +46,8 @@ const RUNS: usize = 3;
 /// As the server: what waits before it is written, and what is copied rather than handed over.
 const PENDING: usize = 256 << 10;
 const SMALL: usize = 2 << 10;
+/// And how long frames are gathered.
+const GATHER: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Copy, PartialEq)]
 enum Run {
@@ -216,9 +218,6 @@ fn publish(mut publishers: Vec<Publisher>) -> Vec<Publisher> {
 
 /// A reader of the path, as a sink is, that records with the same code.
 async fn record_natively(path: Arc<wasmtx_hub::Path>, disk: Disk) {
-<<<<<<< HEAD
-    let (_, mut reader) = path.attend(Instant::now(), Duration::ZERO).expect("somebody publishes");
-=======
     let (opening, mut reader) = path.attend(Instant::now(), Duration::ZERO).expect("somebody publishes");
     let settings = Settings {
         template: recording::Template::parse("%path/%Y-%m-%d_%H-%M-%S-%f").expect("a template"),
@@ -230,6 +229,7 @@ async fn record_natively(path: Arc<wasmtx_hub::Path>, disk: Disk) {
     let mut recorder = Recorder::new(Native(disk, Instant::now()), settings, opening.path.as_str());
     recorder.open(&tracks());
     let (mut entries, mut lost) = (Vec::new(), 0);
+    let mut called = Instant::now();
     loop {
         let drained = reader.drain(128, 8 << 20, &mut entries, &mut lost);
         if !entries.is_empty() {
@@ -249,7 +249,11 @@ async fn record_natively(path: Arc<wasmtx_hub::Path>, disk: Disk) {
         }
         match drained {
             Drained::More => {}
-            Drained::Empty => reader.wait().await,
+            Drained::Empty => {
+                reader.wait().await;
+                sleep_until((called + GATHER).into()).await;
+                called = Instant::now();
+            }
             Drained::Ended(_) => return recorder.close(),
         }
     }

@@ -35,6 +35,8 @@ const DARK: Duration = Duration::from_secs(2);
 /// Frames and bytes of one batch, about.
 const BATCH_FRAMES: usize = 128;
 const BATCH_BYTES: usize = 8 << 20;
+/// Between two calls, while frames come slower than they are taken.
+const GATHER: Duration = Duration::from_millis(50);
 /// A sink runs alone, but for a new version that is opened beside it.
 const TURNS: usize = 2;
 
@@ -81,6 +83,8 @@ pub(super) struct Task {
     pub(super) aligned: bool,
     /// When the first frame came since then.
     waits_since: Option<Instant>,
+    /// When it was given frames last.
+    called: Instant,
     /// Frames are missing before the next one that it gets.
     gap: bool,
     /// The last instance failed, and there is no other yet.
@@ -155,6 +159,7 @@ impl Task {
             refused: 0,
             aligned: false,
             waits_since: None,
+            called: Instant::now(),
             gap: false,
             died: false,
         }
@@ -202,11 +207,16 @@ impl Task {
         loop {
             let due = self.due();
             tokio::select! {
-                () = reader.wait() => return,
+                () = reader.wait() => break,
                 _ = stop.changed() => return,
                 () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => self.act().await,
             }
             self.show();
+        }
+        // Nobody waits for a sink: a call for each frame would cost more than the frames do.
+        tokio::select! {
+            () = sleep_until((self.called + GATHER).into()) => {}
+            _ = stop.changed() => {}
         }
     }
 
@@ -343,6 +353,7 @@ impl Task {
         let Some(guest) = &mut self.guest else {
             return tally(&counts.bypassed, frames);
         };
+        self.called = Instant::now();
         let budget = guest::batch_budget(&self.version.limits);
         let taken = guest::take(guest, batch, budget).await;
         tally(&counts.calls, 1);

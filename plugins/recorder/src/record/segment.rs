@@ -21,9 +21,9 @@ use super::{
 pub(super) const MAX_LEAD: i64 = 1_000_000;
 /// Frames of a part, and those that the server keeps for it; with one more batch they are what it grants.
 const MAX_FRAMES: usize = 16_384;
-const MAX_HELD: usize = 224;
+const MAX_HELD: usize = 3_500;
 /// Their bytes, in the server and here.
-const MAX_THERE: usize = 24 << 20;
+const MAX_THERE: usize = 64 << 20;
 const MAX_HERE: usize = 8 << 20;
 /// Bytes that are collected before they are given to the server.
 const PIECE: usize = 64 << 10;
