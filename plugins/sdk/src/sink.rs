@@ -1,6 +1,6 @@
 //! The `sink` role: a reader of a stream inside the server, off the media path, for whoever stores, measures or forwards frames.
 //!
-//! A sink reads at its own pace, in batches, and may wait for [`http`](crate::http), [`kv`](crate::kv) and [`storage`](crate::storage). It delays
+//! A sink reads at its own pace, in batches (about twenty a second), and may wait for [`http`](crate::http), [`kv`](crate::kv) and [`storage`](crate::storage). It delays
 //! nobody. One that falls too far behind loses frames, as any reader: the server jumps to the newest keyframe, and the first frame after the gap
 //! [is marked](FrameInfo::is_discontinuous). It sees what the readers see, after the filters.
 //!
