@@ -9,14 +9,13 @@ use parking_lot::Mutex;
 
 use super::{
     document::{Document, Form},
+    plan::MAX_SHARED,
     range::Range,
 };
 use crate::recording::Segment;
 
 /// Files remembered.
 const KEPT: usize = 32;
-/// Pieces of one that is remembered; those of more are planned anew.
-const MAX_PIECES: usize = 512;
 
 /// What a file is made of: two with the same key have the same bytes. Only this process compares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +56,8 @@ impl Cache {
     }
 
     pub(super) fn put(&self, key: Key, document: &Arc<Document>) {
-        if document.pieces.len() > MAX_PIECES {
+        // What is larger is planned anew.
+        if document.plan.files.len() > MAX_SHARED {
             return;
         }
         let mut kept = self.0.lock();

@@ -18,6 +18,9 @@ use crate::recording::Segment;
 
 /// Files of one request.
 pub(super) const MAX_FILES: usize = 16_384;
+/// A plan of at most so many files holds on to them and not to the list of all files of the path, which is replaced whenever one
+/// grows.
+pub(super) const MAX_SHARED: usize = 512;
 /// A file that ends this much before the range, in nanoseconds, is in it with all its tracks: none of them is so far ahead.
 const MARGIN: i64 = 10_000_000_000;
 
@@ -36,7 +39,7 @@ pub(super) struct Plan {
 /// A file of the range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Used {
-    /// Its place among the files of the path.
+    /// Its place among the files of the plan.
     pub(super) segment: u32,
     /// When it begins in the range.
     pub(super) zero: i64,
@@ -141,11 +144,21 @@ impl Plan {
         }
         let Survey {
             tracks,
-            files,
+            mut files,
             spans,
             leads,
             ..
         } = survey;
+        let mut segments = segments;
+        if files.len() <= MAX_SHARED {
+            let used = files
+                .iter()
+                .filter_map(|used| segments.get(usize::try_from(used.segment).ok()?));
+            segments = used.cloned().collect();
+            for (place, used) in (0..).zip(&mut files) {
+                used.segment = place;
+            }
+        }
         Ok(Plan {
             path: path.clone(),
             segments,

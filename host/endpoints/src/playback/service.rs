@@ -72,7 +72,7 @@ struct Shared {
     gate: Arc<dyn Gate>,
     settings: ArcSwap<Settings>,
     requests: Arc<Semaphore>,
-    searches: Semaphore,
+    searches: Arc<Semaphore>,
     cache: Cache,
 }
 
@@ -90,7 +90,7 @@ impl Service {
             gate,
             settings: ArcSwap::from_pointee(settings),
             requests: Arc::new(Semaphore::new(REQUESTS)),
-            searches: Semaphore::new(SEARCHES),
+            searches: Arc::new(Semaphore::new(SEARCHES)),
             cache: Cache::default(),
         }))
     }
@@ -374,9 +374,14 @@ impl Asking<'_> {
         &self,
         search: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Failure> {
-        let turn = tokio::time::timeout(PATIENCE, self.shared.searches.acquire()).await;
-        let _turn = turn.map_err(|_| Failure::Busy)?.map_err(|_| Failure::Busy)?;
-        Ok(blocking(search).await??)
+        let turn = tokio::time::timeout(PATIENCE, self.shared.searches.clone().acquire_owned()).await;
+        let turn = turn.map_err(|_| Failure::Busy)?.map_err(|_| Failure::Busy)?;
+        let found = blocking(move || {
+            // A client that hangs up does not end the search, nor make room for another.
+            let _turn = turn;
+            search()
+        });
+        Ok(found.await??)
     }
 
     /// What links begin with.

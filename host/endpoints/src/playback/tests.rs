@@ -33,6 +33,7 @@ use crate::{
     recording::{Join, Segment},
 };
 
+mod hostile;
 mod transport;
 
 /// A directory as the recorder of MediaMTX fills it, without a memory of its own.
