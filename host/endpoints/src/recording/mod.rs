@@ -24,6 +24,7 @@ mod rivals;
 mod rules;
 mod segment;
 mod shelf;
+mod spools;
 mod task;
 #[cfg(test)]
 mod tests;

@@ -43,6 +43,7 @@ impl Archive {
         let archive = self.clone();
         let task = tokio::spawn(async move {
             aside(&archive, |archive| {
+                archive.mend_spools();
                 archive.look_at_torn();
                 archive.round()
             })
@@ -61,7 +62,12 @@ impl Archive {
                     }
                     () = sleep_until(next) => {
                         round = Instant::now();
-                        aside(&archive, Archive::round).await;
+                        aside(&archive, |archive| {
+                            // The configuration may have got a store that was not looked at yet.
+                            archive.mend_spools();
+                            archive.round()
+                        })
+                        .await;
                     }
                     () = sleep_until(watch) => {
                         aside(&archive, Archive::relieve).await;

@@ -71,6 +71,8 @@ pub struct Options {
     pub quota: Option<Quota>,
     /// What stays free beside it.
     pub min_free: MinFree,
+    /// A file that is there is never replaced by a new one ([`Error::Io`]).
+    pub keep: bool,
     /// Other users of the machine see what is made here, as far as the umask lets them.
     pub public: bool,
 }
@@ -81,17 +83,19 @@ impl Default for Options {
         Options {
             quota: Some(Quota::default()),
             min_free: MinFree::Usual,
+            keep: false,
             public: false,
         }
     }
 }
 
 impl Options {
-    /// Those of recordings: no bound but what stays free.
+    /// Those of recordings: no bound but what stays free, and nothing is lost to a name that is given twice.
     pub fn recordings() -> Options {
         Options {
             quota: None,
             min_free: MinFree::Usual,
+            keep: true,
             public: true,
         }
     }
@@ -208,7 +212,7 @@ enum Files {
 
 #[allow(clippy::missing_errors_doc, reason = "`Error` says it for all of them")]
 impl Directory {
-    /// A new, empty file, in place of one of that name. It is there, and stays after a power cut, from now on; its
+    /// A new, empty file, in place of one of that name unless that is kept. It is there, and stays after a power cut, from now on; its
     /// bytes are once [`Writer::commit`] returns. An object store gets it when it is done.
     pub fn create(&self, name: &str) -> Result<Writer, Error> {
         let name = Name::new(name)?;
@@ -314,11 +318,20 @@ impl Directory {
         self.tree().used()
     }
 
-    /// Files that an earlier process left in the spool of an object store end as they should, and are uploaded from now
-    /// on. Somebody must say so, once per start. For a local directory it means nothing.
+    /// What an earlier process left in the spool of an object store ends as it should, and is uploaded from now on.
+    /// Somebody must say so after each start. For a local directory it means nothing.
     pub fn leftovers_recovered(&self) {
         if let Files::Objects(objects) = &self.files {
             objects.leftovers_recovered();
+        }
+    }
+
+    /// The files that an earlier process left in the spool of an object store, until
+    /// [`leftovers_recovered`](Directory::leftovers_recovered) is said.
+    pub fn leftovers(&self) -> Vec<String> {
+        match &self.files {
+            Files::Local(_) => Vec::new(),
+            Files::Objects(objects) => objects.leftovers(),
         }
     }
 

@@ -76,7 +76,7 @@ impl Gauge {
         };
         let floor = floor.bytes(space.total);
         let more = refused.map_or(bytes, |refused| bytes.max(headroom(floor, refused, space.total)));
-        if space.free.saturating_sub(more) < floor {
+        if space.free < floor.saturating_add(more) {
             *self.refused.lock() = refused.max(Some(bytes));
             return Err(Error::Full);
         }
@@ -139,6 +139,6 @@ mod tests {
         gauge.refused(4 << 20);
         assert!(!allows(floor + (8 << 20) - 1, 1) && allows(floor + (8 << 20), 1));
         gauge.refused(1 << 40);
-        assert!(allows(floor + total / 8, 1));
+        assert!(!allows(floor + total / 8 - 1, 1) && allows(floor + total / 8, 1));
     }
 }

@@ -1,5 +1,6 @@
 mod broken;
 mod local;
+mod mounted;
 mod power;
 
 use std::{

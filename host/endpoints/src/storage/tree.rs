@@ -35,6 +35,7 @@ const SCANNED_WITH_QUOTA: usize = 100_000;
 pub(super) struct Rules {
     quota: Option<Quota>,
     min_free: MinFree,
+    keep: bool,
     directory_mode: Mode,
     file_mode: Mode,
 }
@@ -45,6 +46,7 @@ impl Rules {
         Rules {
             quota: options.quota,
             min_free: options.min_free,
+            keep: options.keep,
             directory_mode: Mode::from_raw_mode(directory),
             file_mode: Mode::from_raw_mode(file),
         }
@@ -279,6 +281,7 @@ impl Tree {
         let (parent, mut changed) = make_parent(root, rules, &directories)?;
         let mut held = None;
         match regular(&*parent, leaf) {
+            Ok(_) if rules.keep => return Err(Error::Io(io::ErrorKind::AlreadyExists.into())),
             Ok(stat) => {
                 held = hold(&parent, leaf);
                 disk::unlink(&parent, leaf)?;

@@ -41,6 +41,8 @@ fn options(grant: &StorageGrant) -> Options {
         MinFree::Bytes(bytes) => storage::MinFree::Bytes(bytes),
     };
     options.public = grant.public;
+    // Others look at what is recorded, and it is recorded once.
+    options.keep = grant.public;
     options
 }
 

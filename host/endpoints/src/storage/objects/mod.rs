@@ -120,6 +120,10 @@ impl Objects {
         &self.0.spool
     }
 
+    pub(super) fn leftovers(&self) -> Vec<String> {
+        self.0.uploads.leftovers().iter().map(Name::to_string).collect()
+    }
+
     pub(super) fn leftovers_recovered(&self) {
         self.0.uploads.queue_leftovers();
     }

@@ -328,10 +328,12 @@ fn a_torn_tail_in_the_spool_is_cut_before_it_is_uploaded() {
         drop(file);
     }
     let server = scene.server();
+    assert_eq!(server.directory.leftovers(), ["torn"]);
     server.directory.truncate("torn", 10).unwrap();
     server.directory.leftovers_recovered();
     server.uploaded();
     assert_eq!(scene.stored("torn").unwrap(), b"whole part");
+    assert!(server.directory.leftovers().is_empty());
 }
 
 #[test]

@@ -93,6 +93,10 @@ impl Uploads {
         self.work.lock().leftovers.extend(names);
     }
 
+    pub(super) fn leftovers(&self) -> Vec<Name> {
+        self.work.lock().leftovers.clone()
+    }
+
     pub(super) fn queue_leftovers(&self) {
         let mut work = self.work.lock();
         let leftovers = std::mem::take(&mut work.leftovers);

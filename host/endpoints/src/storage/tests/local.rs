@@ -43,6 +43,22 @@ fn without_a_quota_nothing_is_counted_and_nothing_is_bounded() {
 }
 
 #[test]
+fn a_recording_is_never_replaced() {
+    let place = Place::new();
+    let directory = place.recordings();
+    write(&directory, "x", b"first");
+    let again = directory.create("x").unwrap_err();
+    assert!(
+        matches!(&again, Error::Io(error) if error.kind() == io::ErrorKind::AlreadyExists),
+        "{again}"
+    );
+    assert_eq!(directory.read("x", 0, 9).unwrap(), "first");
+    // What plugins keep is replaced.
+    write(&place.usual(), "x", b"second");
+    assert_eq!(directory.read("x", 0, 9).unwrap(), "second");
+}
+
+#[test]
 fn a_file_is_found_by_its_exact_name() {
     let place = Place::new();
     let directory = place.recordings();

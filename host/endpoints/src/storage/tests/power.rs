@@ -8,11 +8,13 @@ use super::{
     *,
 };
 
+type Names = BTreeMap<String, Id>;
+
 /// A disk that keeps nothing on its own account.
 #[derive(Default)]
 struct Disk {
     /// Names per directory: as programs see them, and as they are after a power cut.
-    names: BTreeMap<Id, (BTreeMap<String, Id>, BTreeMap<String, Id>)>,
+    names: BTreeMap<Id, (Names, Names)>,
     /// Bytes per file, the same.
     files: BTreeMap<Id, (Vec<u8>, Vec<u8>)>,
 }
