@@ -14,6 +14,7 @@ use super::{
     Checker,
 };
 use std::{collections::BTreeMap, time::Duration};
+use wasmtx_endpoints::storage::Place;
 use wasmtx_media::recording::Template;
 
 const PASSPHRASE: std::ops::RangeInclusive<usize> = 10..=79;
@@ -175,6 +176,8 @@ impl Checker<'_> {
                 "recordPath",
                 "the name of a bucket comes first, without variables",
             );
+        } else if let Err(error) = Place::parse(directory) {
+            self.refuse_path(name, "recordPath", error);
         }
         match Template::parse(template) {
             Err(error) => self.refuse_path(name, "recordPath", error.to_string()),

@@ -534,6 +534,10 @@ fn rules_of_paths_are_placed_at_the_key_that_breaks_them() {
             "the name of a bucket comes first, without variables",
         ),
         (
+            "{a: {recordPath: 's3://key:secret@bucket/%path/%s'}}",
+            "no name of a bucket: expected s3://bucket/prefix",
+        ),
+        (
             "{a: {recordSegmentDuration: 2d, recordDeleteAfter: 0s}}",
             "it is at most 1d",
         ),
