@@ -9,6 +9,9 @@ use crate::storage::{self, Directory, Place};
 impl Archive {
     /// Lets go what is left in the spools of all entries.
     pub(super) fn mend_spools(&self) {
+        if !self.is_alone() {
+            return;
+        }
         for rule in self.rules.load().distinct() {
             if !matches!(rule.place, Place::Objects(_)) {
                 continue;
@@ -47,8 +50,10 @@ fn cut_back(directory: &Directory, file: &str) -> Result<u64, storage::Error> {
     }
     let reader = directory.open(file)?;
     let size = reader.len()?;
-    let whole = probe::whole_length(&reader, format, size)?;
-    if whole == 0 || whole >= size {
+    let probe::End::Whole(whole) = probe::end(&reader, format, size)? else {
+        return Ok(0);
+    };
+    if whole >= size {
         return Ok(0);
     }
     directory.truncate(file, whole)?;

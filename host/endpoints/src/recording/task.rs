@@ -9,7 +9,6 @@ use tokio::{
 };
 
 use super::{Archive, Error};
-use crate::storage::Place;
 
 /// How often the room on the disks is looked at.
 const WATCH: Duration = Duration::from_secs(2);
@@ -56,6 +55,7 @@ impl Archive {
                     () = archive.wake.notified() => {
                         aside(&archive, |archive| {
                             archive.settle();
+                            archive.mend_spools();
                             Ok(())
                         })
                         .await;
@@ -99,14 +99,6 @@ impl Archive {
         }
         // Of paths that are configured no more, or record elsewhere now: their notes stay for another day.
         self.torn.lock().clear();
-        let rules = self.rules.load();
-        for rule in rules.distinct() {
-            if let (true, Place::Objects(_), Ok(Some(directory))) =
-                (self.is_alone(), &rule.place, self.directory(&rule))
-            {
-                directory.leftovers_recovered();
-            }
-        }
     }
 }
 

@@ -33,13 +33,15 @@ pub(super) struct Appender {
     /// The disk could not even undo what it refused, or lost what it had taken: what the file holds past the durable
     /// length is not known any more.
     dead: bool,
-    /// Told the file's name when it is done.
+    /// It has all that it should have.
+    finished: bool,
+    /// Told the file's name when nobody writes it any more.
     closed: Option<Closed>,
 }
 
-/// Who is told that a file is done.
+/// Who is told that nobody writes a file any more, and whether it was finished.
 #[derive(Clone)]
-pub(super) struct Closed(pub(super) Arc<dyn Fn(Name) + Send + Sync>);
+pub(super) struct Closed(pub(super) Arc<dyn Fn(Name, bool) + Send + Sync>);
 
 impl fmt::Debug for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,6 +60,7 @@ impl Appender {
             length,
             durable: 0,
             dead: false,
+            finished: false,
             closed,
         })
     }
@@ -101,6 +104,12 @@ impl Appender {
         Ok(length)
     }
 
+    pub(super) fn finish(&mut self) -> Result<u64, Error> {
+        let length = self.commit()?;
+        self.finished = true;
+        Ok(length)
+    }
+
     fn alive(&self) -> Result<(), Error> {
         match self.dead {
             true => Err(Error::Io(io::Error::other(
@@ -116,7 +125,7 @@ impl Drop for Appender {
         if let Some(name) = self.tree.close(&self.length)
             && let Some(Closed(tell)) = &self.closed
         {
-            tell(name);
+            tell(name, self.finished);
         }
     }
 }

@@ -318,16 +318,17 @@ impl Directory {
         self.tree().used()
     }
 
-    /// What an earlier process left in the spool of an object store ends as it should, and is uploaded from now on.
-    /// Somebody must say so after each start. For a local directory it means nothing.
+    /// What an earlier process, or a recorder that failed, left in the spool of an object store ends as it should, and is
+    /// uploaded from now on. Somebody must say so after each start, and now and then. For a local directory it means
+    /// nothing.
     pub fn leftovers_recovered(&self) {
         if let Files::Objects(objects) = &self.files {
             objects.leftovers_recovered();
         }
     }
 
-    /// The files that an earlier process left in the spool of an object store, until
-    /// [`leftovers_recovered`](Directory::leftovers_recovered) is said.
+    /// The files that an earlier process left in the spool of an object store, and recordings that were not finished,
+    /// until [`leftovers_recovered`](Directory::leftovers_recovered) is said.
     pub fn leftovers(&self) -> Vec<String> {
         match &self.files {
             Files::Local(_) => Vec::new(),
@@ -372,7 +373,7 @@ impl Writer {
 
     /// Commits and closes.
     pub fn finish(mut self) -> Result<u64, Error> {
-        self.commit()
+        self.0.finish()
     }
 }
 

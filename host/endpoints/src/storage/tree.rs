@@ -62,6 +62,11 @@ impl Rules {
         self.directory_mode
     }
 
+    /// Whether a file that is there is never replaced.
+    pub(super) fn keeps(&self) -> bool {
+        self.keep
+    }
+
     /// Most files of a list.
     pub(super) fn files(&self) -> usize {
         self.quota.map_or(usize::MAX, |quota| quota.files)

@@ -152,7 +152,13 @@ impl Objects {
             return Err(Error::NotGranted);
         }
         let shared = self.0.clone();
-        let closed = Closed(Arc::new(move |name| shared.uploads.queue(name)));
+        let closed = Closed(Arc::new(move |name, finished| {
+            // A recording that nobody finished may have a torn end, which a store would keep for good.
+            match finished || !rules.keeps() {
+                true => shared.uploads.queue(name),
+                false => shared.uploads.add_leftovers([name]),
+            }
+        }));
         Appender::create(self.0.spool.clone(), rules, name, Some(closed))
     }
 
@@ -243,7 +249,7 @@ impl Objects {
     }
 
     pub(super) fn rename(&self, rules: &Rules, from: &Name, to: &Name) -> Result<(), Error> {
-        match self.0.spool.rename(rules, from, to) {
+        match self.taken(from, || self.0.spool.rename(rules, from, to)) {
             Ok(()) => {
                 if !self.0.spool.is_open(to) {
                     self.0.uploads.queue(to.clone());
@@ -264,8 +270,16 @@ impl Objects {
         }
     }
 
+    /// Takes a name from a file in the spool: what is on its way under that name is not wanted any more.
+    fn taken(&self, name: &Name, take: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+        self.0.uploads.unwant(name);
+        let taken = take();
+        self.0.uploads.unwanted(name, taken.is_ok());
+        taken
+    }
+
     pub(super) fn remove(&self, name: &Name) -> Result<(), Error> {
-        let spooled = match self.0.spool.remove(name) {
+        let spooled = match self.taken(name, || self.0.spool.remove(name)) {
             Err(Error::NotFound) => false,
             removed => removed.map(|()| true)?,
         };

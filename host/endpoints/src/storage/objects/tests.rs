@@ -337,6 +337,44 @@ fn a_torn_tail_in_the_spool_is_cut_before_it_is_uploaded() {
 }
 
 #[test]
+fn a_recording_that_nobody_finished_waits_until_its_end_was_looked_at() {
+    let scene = Scene::new();
+    let server = scene.server();
+    let mut file = server.directory.create("torn").unwrap();
+    file.append(&["whole part, half a".into()]).unwrap();
+    drop(file);
+    server.write("whole", b"x");
+    until("the other is uploaded", || (server.waiting().files == 1).then_some(()));
+    assert_eq!(server.directory.leftovers(), ["torn"]);
+    server.directory.truncate("torn", 10).unwrap();
+    server.directory.leftovers_recovered();
+    server.uploaded();
+    assert_eq!(scene.stored("torn").unwrap(), b"whole part");
+}
+
+#[test]
+fn a_spool_that_somebody_empties_takes_nothing_from_the_store() {
+    let scene = Scene::new();
+    let server = scene.server();
+    let bytes = content(17 * MIB);
+    scene.door.shut_after(12 * MIB as u64);
+    server.write("large", &bytes);
+    until("the store is away", || (server.waiting().failures > 0).then_some(()));
+    scene.door.open();
+    // Its name goes while it is on its way again.
+    until("a part more is there", || {
+        (scene.door.passed() > 13 * MIB as u64).then_some(())
+    });
+    std::fs::remove_dir_all(scene.state.join("spool")).unwrap();
+    until("it is uploaded", || {
+        scene.stored("large").filter(|stored| *stored == bytes)
+    });
+    server.write("next", b"next");
+    until("the next one, too", || scene.stored("next"));
+    assert_eq!(server.names(""), ["large", "next"]);
+}
+
+#[test]
 fn what_the_store_forgot_is_sent_anew_and_what_nobody_wants_is_given_up() {
     let scene = Scene::new();
     let bytes = content(17 * MIB);

@@ -51,6 +51,8 @@ struct Work {
     queue: VecDeque<Name>,
     /// On their way. A name that is there waits in the queue until it is not.
     running: BTreeSet<Name>,
+    /// Names that were taken from files which may be on their way: the store must not have them in the end.
+    unwanted: BTreeSet<Name>,
     /// Of an earlier server, until somebody looked at how they end.
     leftovers: Vec<Name>,
     backoff: Backoff,
@@ -89,7 +91,7 @@ impl From<object_store::Error> for Failure {
 }
 
 impl Uploads {
-    pub(super) fn add_leftovers(&self, names: impl Iterator<Item = Name>) {
+    pub(super) fn add_leftovers(&self, names: impl IntoIterator<Item = Name>) {
         self.work.lock().leftovers.extend(names);
     }
 
@@ -112,6 +114,23 @@ impl Uploads {
         }
         drop(work);
         self.more.notify_waiters();
+    }
+
+    /// A file is about to lose its name.
+    pub(super) fn unwant(&self, name: &Name) {
+        self.work.lock().unwanted.insert(name.clone());
+    }
+
+    /// It lost it, or not.
+    pub(super) fn unwanted(&self, name: &Name, lost: bool) {
+        let mut work = self.work.lock();
+        if !lost || !work.running.contains(name) {
+            work.unwanted.remove(name);
+        }
+    }
+
+    fn is_unwanted(&self, name: &Name) -> bool {
+        self.work.lock().unwanted.contains(name)
     }
 
     /// The next name that nobody else is at, once the store is worth asking.
@@ -146,6 +165,7 @@ impl Uploads {
     fn done(&self, name: &Name) {
         let mut work = self.work.lock();
         work.running.remove(name);
+        work.unwanted.remove(name);
         work.backoff.reset();
         drop(work);
         self.more.notify_waiters();
@@ -162,6 +182,7 @@ impl Uploads {
         };
         work.pause = Some(pause);
         work.running.remove(&name);
+        work.unwanted.remove(&name);
         work.queue.push_back(name);
         drop(work);
         self.more.notify_waiters();
@@ -214,14 +235,16 @@ async fn upload(shared: &Arc<Shared>, name: &Name) -> Result<Outcome, Failure> {
             opened => {
                 let opened = Arc::new(opened?);
                 let file = opened.entry(name)?;
-                let known = shared.ledger.load(name.as_str()).filter(|known| known.file == file);
-                Ok(Some((opened, file, known)))
+                Ok(Some((opened, file, shared.ledger.load(name.as_str()))))
             }
         }
     });
-    let Some((opened, file, known)) = begun.await? else {
+    let Some((opened, file, mut known)) = begun.await? else {
         return Ok(Outcome::Nothing);
     };
+    if let Some(other) = known.take_if(|known| known.file != file) {
+        abandon(shared, name, &other).await;
+    }
     let size = file.size;
     if size <= PART {
         let bytes = read(opened.clone(), 0, size).await?;
@@ -242,6 +265,8 @@ async fn upload(shared: &Arc<Shared>, name: &Name) -> Result<Outcome, Failure> {
         Some(true) => Ok(Outcome::Done(size)),
         // Another file of that name is on its way, and goes in place of this one.
         Some(false) => Ok(Outcome::Outdated),
+        // Somebody emptied the spool: the store has all that is left.
+        None if !shared.uploads.is_unwanted(name) => Ok(Outcome::Done(size)),
         None => {
             shared.store.delete(name).await?;
             shared.lists.clear();
@@ -278,7 +303,9 @@ async fn in_parts(
             if let Err(error) = shared.ledger.save(&kept) {
                 tracing::debug!("the progress of an upload is not kept: {error}");
             }
-            Ok(shared.spool.is(name, &at))
+            // What somebody took away under us is still here, open.
+            let gone = || matches!(shared.spool.entry(name), Err(Error::NotFound));
+            Ok(shared.spool.is(name, &at) || (gone() && !shared.uploads.is_unwanted(name)))
         });
         if !wanted.await? {
             abandon(shared, name, &progress).await;
