@@ -145,8 +145,8 @@ impl Server {
         let window = Window::bind(&config.global)?;
         let limits = &config.global.limits;
         let on_connect = OnConnect::new(runner.clone(), on_connect);
-        let (rtsp, mut listeners) = start_rtsp(&config, &hub, &gate, &sessions, &on_connect)?;
-        let (rtmp, rtmp_listeners) = start_rtmp(&config, &hub, &gate, &rtmp_conns, &on_connect)?;
+        let (rtsp, mut listeners) = wiring::start_rtsp(&config, &hub, &gate, &sessions, &on_connect)?;
+        let (rtmp, rtmp_listeners) = wiring::start_rtmp(&config, &hub, &gate, &rtmp_conns, &on_connect)?;
         listeners.extend(rtmp_listeners);
         let gallery = wiring::gallery();
         let flv = Flv::start(&config.global, &hub, &gate, &flv_conns, &gallery)?;
@@ -400,72 +400,6 @@ async fn load(config: Config, services: sandbox::Services) -> anyhow::Result<(sa
         anyhow::Ok((plugins, force))
     });
     loaded.await.context("loading plugins")?
-}
-
-fn start_rtsp(
-    config: &Config,
-    hub: &Hub,
-    gate: &Arc<Gate>,
-    sessions: &rtsp::Registry,
-    on_connect: &OnConnect,
-) -> anyhow::Result<(Option<rtsp::Server>, Vec<Listener>)> {
-    let global = &config.global;
-    if !global.rtsp {
-        return Ok((None, Vec::new()));
-    }
-    let encrypts = global.rtsp_encryption.allows_tls();
-    let identity = encrypts
-        .then(|| wiring::identity_of(&global.rtsp_server_key, &global.rtsp_server_cert))
-        .transpose()?;
-    let settings = wiring::rtsp(global, identity.as_ref(), on_connect)?;
-    let server = rtsp::Server::start(settings, hub.clone(), gate.clone(), sessions.clone())?;
-    let datagrams = server
-        .datagram_addresses
-        .map(|[rtp, rtcp]| [("rtpAddress", rtp), ("rtcpAddress", rtcp)]);
-    let streams = [
-        ("rtspAddress", server.address),
-        ("rtspsAddress", server.encrypted_address),
-    ];
-    let streams = streams.into_iter().filter_map(|(key, address)| Some((key, address?)));
-    let bound = streams.chain(datagrams.into_iter().flatten());
-    let listeners = bound
-        .map(|(key, address)| Listener {
-            key,
-            address: address.to_string(),
-        })
-        .collect();
-    Ok((Some(server), listeners))
-}
-
-fn start_rtmp(
-    config: &Config,
-    hub: &Hub,
-    gate: &Arc<Gate>,
-    conns: &rtmp::Registry,
-    on_connect: &OnConnect,
-) -> anyhow::Result<(Option<rtmp::Server>, Vec<Listener>)> {
-    let global = &config.global;
-    if !global.rtmp {
-        return Ok((None, Vec::new()));
-    }
-    let encrypts = global.rtmp_encryption.allows_tls();
-    let identity = encrypts
-        .then(|| wiring::identity_of(&global.rtmp_server_key, &global.rtmp_server_cert))
-        .transpose()?;
-    let settings = wiring::rtmp(global, identity.as_ref(), on_connect)?;
-    let server = rtmp::Server::start(settings, hub.clone(), gate.clone(), conns.clone())?;
-    let bound = [
-        ("rtmpAddress", server.address),
-        ("rtmpsAddress", server.encrypted_address),
-    ];
-    let listeners = bound.into_iter().filter_map(|(key, address)| {
-        Some(Listener {
-            key,
-            address: address?.to_string(),
-        })
-    });
-    let listeners = listeners.collect();
-    Ok((Some(server), listeners))
 }
 
 /// All errors of a list, a line each.

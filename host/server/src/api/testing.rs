@@ -101,8 +101,8 @@ impl Window {
         archive.configure(wiring::archived(&config));
         let recording = Switches::new(InForce::new(force), plugins.clone(), Arc::default());
         let sessions = rtsp::Registry::default();
-        let settings = wiring::rtsp(&config.global, None, &OnConnect::default()).unwrap();
-        let rtsp = rtsp::Server::start(settings, hub.clone(), gate.clone(), sessions.clone()).unwrap();
+        let (rtsp, _) = wiring::start_rtsp(&config, &hub, &gate, &sessions, &OnConnect::default()).unwrap();
+        let rtsp = rtsp.expect("RTSP is on");
         let rtsp_address = rtsp.address.unwrap().to_string();
 
         let bind = |key| Server::bind(key, "127.0.0.1:0", http::Limits::default(), None).unwrap();

@@ -23,6 +23,6 @@ pub(crate) use plans::{PathDestinations, PathPlans, destinations, on_connect, pl
 pub(crate) use playback::Playback;
 pub(crate) use plugins::{specs, uses};
 pub(crate) use recording::{RECORDER, Recorder, Recorders, archived, recorders};
-pub(crate) use rtmp::rtmp;
-pub(crate) use rtsp::{identity_of, rtsp};
+pub(crate) use rtmp::start_rtmp;
+pub(crate) use rtsp::{identity_of, start_rtsp};
 pub(crate) use services::{services, services_with};

@@ -2,16 +2,22 @@
 
 use std::sync::Arc;
 
-use wasmtx_endpoints::{hooks::OnConnect, rtmp::Config, tls::Identity};
+use wasmtx_endpoints::{
+    hooks::OnConnect,
+    rtmp::{Config, Registry, Server},
+    tls::Identity,
+};
+use wasmtx_hub::Hub;
 
-use crate::config::Global;
+use super::rtsp::identity_of;
+use crate::{
+    access::Gate,
+    config::{self, Global},
+    server::Listener,
+};
 
 /// What the RTMP servers take; `identity` is there when `rtmpEncryption` asks for TLS.
-pub(crate) fn rtmp(
-    global: &Global,
-    identity: Option<&Arc<Identity>>,
-    on_connect: &OnConnect,
-) -> anyhow::Result<Config> {
+fn rtmp(global: &Global, identity: Option<&Arc<Identity>>, on_connect: &OnConnect) -> anyhow::Result<Config> {
     let encrypted = match identity {
         Some(identity) if global.serves_rtmp(true) => {
             let acceptor = identity.server_config(&[])?.into();
@@ -34,4 +40,39 @@ pub(crate) fn rtmp(
         tls_handshakes: global.limits.tls_handshakes.try_into()?,
         tls_deadline: global.limits.tls_handshake,
     })
+}
+
+/// Binds what the configuration switches on, and serves; what was bound, by its key.
+///
+/// # Errors
+/// The address, the key or the certificate that cannot be had.
+pub(crate) fn start_rtmp(
+    config: &config::Config,
+    hub: &Hub,
+    gate: &Arc<Gate>,
+    conns: &Registry,
+    on_connect: &OnConnect,
+) -> anyhow::Result<(Option<Server>, Vec<Listener>)> {
+    let global = &config.global;
+    if !global.rtmp {
+        return Ok((None, Vec::new()));
+    }
+    let encrypts = global.rtmp_encryption.allows_tls();
+    let identity = encrypts
+        .then(|| identity_of(&global.rtmp_server_key, &global.rtmp_server_cert))
+        .transpose()?;
+    let settings = rtmp(global, identity.as_ref(), on_connect)?;
+    let server = Server::start(settings, hub.clone(), gate.clone(), conns.clone())?;
+    let bound = [
+        ("rtmpAddress", server.address),
+        ("rtmpsAddress", server.encrypted_address),
+    ];
+    let listeners = bound.into_iter().filter_map(|(key, address)| {
+        Some(Listener {
+            key,
+            address: address?.to_string(),
+        })
+    });
+    let listeners = listeners.collect();
+    Ok((Some(server), listeners))
 }

@@ -4,18 +4,20 @@ use std::{path::Path, sync::Arc};
 
 use wasmtx_endpoints::{
     hooks::OnConnect,
-    rtsp::{Algorithm, Config, Scheme, Transports},
+    rtsp::{Algorithm, Config, Registry, Scheme, Server, Transports},
     tls::Identity,
 };
 
-use crate::config::{DigestAlgorithm, Global, RtspAuthMethod, RtspTransport};
+use wasmtx_hub::Hub;
+
+use crate::{
+    access::Gate,
+    config::{self, DigestAlgorithm, Global, RtspAuthMethod, RtspTransport},
+    server::Listener,
+};
 
 /// What the RTSP servers take; `identity` is there when `rtspEncryption` asks for TLS.
-pub(crate) fn rtsp(
-    global: &Global,
-    identity: Option<&Arc<Identity>>,
-    on_connect: &OnConnect,
-) -> anyhow::Result<Config> {
+fn rtsp(global: &Global, identity: Option<&Arc<Identity>>, on_connect: &OnConnect) -> anyhow::Result<Config> {
     let encrypted = match identity {
         Some(identity) if global.rtsp_encryption.allows_tls() => {
             let acceptor = identity.server_config(&[])?.into();
@@ -70,4 +72,43 @@ pub(crate) fn identity_of(key: &Path, certificate: &Path) -> anyhow::Result<Arc<
     let identity = Identity::load(key, certificate)?;
     identity.spawn_refresh();
     Ok(identity)
+}
+
+/// Binds what the configuration switches on, and serves; what was bound, by its key.
+///
+/// # Errors
+/// The address, the key or the certificate that cannot be had.
+pub(crate) fn start_rtsp(
+    config: &config::Config,
+    hub: &Hub,
+    gate: &Arc<Gate>,
+    sessions: &Registry,
+    on_connect: &OnConnect,
+) -> anyhow::Result<(Option<Server>, Vec<Listener>)> {
+    let global = &config.global;
+    if !global.rtsp {
+        return Ok((None, Vec::new()));
+    }
+    let encrypts = global.rtsp_encryption.allows_tls();
+    let identity = encrypts
+        .then(|| identity_of(&global.rtsp_server_key, &global.rtsp_server_cert))
+        .transpose()?;
+    let settings = rtsp(global, identity.as_ref(), on_connect)?;
+    let server = Server::start(settings, hub.clone(), gate.clone(), sessions.clone())?;
+    let datagrams = server
+        .datagram_addresses
+        .map(|[rtp, rtcp]| [("rtpAddress", rtp), ("rtcpAddress", rtcp)]);
+    let streams = [
+        ("rtspAddress", server.address),
+        ("rtspsAddress", server.encrypted_address),
+    ];
+    let streams = streams.into_iter().filter_map(|(key, address)| Some((key, address?)));
+    let bound = streams.chain(datagrams.into_iter().flatten());
+    let listeners = bound
+        .map(|(key, address)| Listener {
+            key,
+            address: address.to_string(),
+        })
+        .collect();
+    Ok((Some(server), listeners))
 }
