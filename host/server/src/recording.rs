@@ -3,6 +3,8 @@
 //! Recorders are attended apart from the plugins in the lists of paths: one begins and ends without the others noticing, and
 //! without the stream noticing either.
 
+#[cfg(test)]
+mod tests;
 mod told;
 
 use std::{
