@@ -28,6 +28,7 @@ mod joining;
 mod languages;
 mod logs;
 mod pairings;
+mod playback;
 mod plugin_cli;
 mod plugins;
 mod proxies;

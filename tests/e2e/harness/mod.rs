@@ -27,6 +27,7 @@ pub(crate) use clip::{Clip, Codec, TONE};
 pub(crate) use flv::Tag;
 pub(crate) use folder::Folder;
 pub(crate) use frames::{Packet, assert_run, decoded_hashes, hash, hashes_of};
+pub(crate) use http::request;
 pub(crate) use player::{Player, Transport};
 pub(crate) use project::{Project, root};
 pub(crate) use publisher::{Publisher, made_up, number_of};
