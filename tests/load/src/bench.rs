@@ -4,6 +4,7 @@
 //! test: it is printed with the value that must hold and the one that is aimed at, and read by people.
 
 mod audience;
+mod recording;
 
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
@@ -76,6 +77,7 @@ pub(crate) fn bench(options: &Options) -> Result<()> {
     bench.merge()?;
     bench.latency(busiest)?;
     audience::measure(&mut bench, &scratch)?;
+    recording::measure(&mut bench, &scratch)?;
     let rows: Vec<Vec<String>> = bench.rows.into_iter().map(Vec::from).collect();
     print!("\n{}", columns(&rows));
     Ok(())
