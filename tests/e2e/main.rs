@@ -34,6 +34,7 @@ mod plugins;
 mod proxies;
 mod pull;
 mod recorded;
+mod recording;
 mod resolver;
 mod rtmp;
 mod rtmp_api;
