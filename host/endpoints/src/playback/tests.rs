@@ -381,8 +381,11 @@ fn shown(file: &[u8]) -> Vec<(i64, i64)> {
         .collect()
 }
 
+/// Decoding time, presentation time and payload of the frames of one track, as `frames` tells them.
+type Timed = Vec<(i64, i64, u32)>;
+
 /// Number, moment in milliseconds and duration of all pictures and all sounds.
-fn frames(file: &[u8]) -> (Vec<(i64, i64, u32)>, Vec<(i64, i64, u32)>) {
+fn frames(file: &[u8]) -> (Timed, Timed) {
     let movie = mp4::read(&Bytes::copy_from_slice(file)).unwrap();
     assert_eq!(movie.missing, 0);
     let (mut pictures, mut sounds) = (Vec::new(), Vec::new());
