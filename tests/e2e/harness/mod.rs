@@ -28,7 +28,7 @@ pub(crate) use clip::{Clip, Codec, TONE};
 pub(crate) use flv::Tag;
 pub(crate) use folder::Folder;
 pub(crate) use frames::{Packet, assert_run, decoded_hashes, hash, hashes_of};
-pub(crate) use http::{get_bytes, request};
+pub(crate) use http::{get_bytes, request, send};
 pub(crate) use mount::Mount;
 pub(crate) use player::{Player, Transport};
 pub(crate) use project::{Project, root};

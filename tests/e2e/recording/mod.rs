@@ -5,6 +5,7 @@ mod disk;
 mod kill;
 mod power;
 mod races;
+mod store;
 
 use std::{
     fs,

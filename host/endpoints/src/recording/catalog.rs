@@ -62,9 +62,19 @@ impl Catalog {
     /// A file of a path was begun.
     pub(super) fn add(&mut self, rule: &Arc<Rule>, path: &PathName, file: &str) {
         let (name, _) = file.rsplit_once('/').unwrap_or_default();
-        if let Some(folder) = self.folders(rule).get_mut(name) {
+        let folders = self.folders(rule);
+        if let Some(folder) = folders.get_mut(name) {
             folder.paths.insert(path.clone());
             folder.touched = true;
+            return;
+        }
+        // A new folder: the one that it is in is looked through again. In an object store nothing else would tell.
+        let mut outer = name;
+        while !outer.is_empty() {
+            outer = outer.rsplit_once('/').unwrap_or_default().0;
+            if folders.remove(outer).is_some() {
+                return;
+            }
         }
     }
 
