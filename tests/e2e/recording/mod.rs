@@ -168,7 +168,7 @@ fn hashes_in(file: &Path) -> Vec<String> {
     run("ffprobe", line);
     let movie = mp4::read(&fs::read(file).expect("a file").into()).expect("a recording");
     let frames = movie.steps.iter().filter_map(|step| match step {
-        mp4::Step::Frame(frame) => Some(hash(&frame.payload.to_vec())),
+        mp4::Step::Frame(frame) => Some(hash(frame.payload.as_ref())),
         mp4::Step::Tracks(_) => None,
     });
     let hashes: Vec<_> = frames.collect();

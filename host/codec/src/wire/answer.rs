@@ -49,7 +49,7 @@ pub struct Packet {
 pub enum Answer {
     /// First of all.
     Hello {
-        /// [`VERSION`].
+        /// [`VERSION`](super::VERSION).
         version: u16,
     },
     /// The converter is there.

@@ -9,7 +9,7 @@ use super::{Error, PACKET_LEN, PARAMETERS_LEN, PICTURE_LEN, SETS_LEN, get_bytes,
 pub enum Request {
     /// First of all.
     Hello {
-        /// [`VERSION`].
+        /// [`VERSION`](super::VERSION).
         version: u16,
         /// Bytes that the worker may have written to at once, its code apart.
         memory: u64,
@@ -34,7 +34,7 @@ pub enum Request {
         /// The packet, up to [`PACKET_LEN`] bytes.
         payload: Bytes,
     },
-    /// Nothing more comes: what is still inside is wanted. Answered by [`Answer::Flushed`].
+    /// Nothing more comes: what is still inside is wanted. Answered by [`Answer::Flushed`](super::Answer::Flushed).
     Flush {
         /// The converter.
         id: u32,
