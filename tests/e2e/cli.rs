@@ -140,9 +140,9 @@ fn an_address_in_use_is_told_with_its_key_and_its_holder() {
 
 #[test]
 fn keys_without_effect_are_named_in_one_warning() {
-    let server = Server::start("playback: yes\npaths:\n  cam1:\n    record: yes\n");
+    let server = Server::start("pprof: yes\npaths:\n  cam1:\n    runOnRead: ./seen.sh\n");
     let line = server.logged(&["not built yet"]);
-    for key in ["playback", "paths.cam1.record"] {
+    for key in ["pprof", "paths.cam1.runOnRead"] {
         assert!(line.contains(key), "{key} is not in: {line}");
     }
     assert_eq!(server.log().matches("not built yet").count(), 1);
