@@ -35,14 +35,14 @@ fn start(yaml: &str) -> Server {
 fn a_clock_that_is_set_begins_a_new_file_and_deletes_nothing() {
     let server = start(&RECORD.replace("record: yes\n", "record: yes\n  recordDeleteAfter: 1h\n"));
     let mut camera = Camera::new(&server, "cam1");
-    camera.send(2 * PER_PART + 1);
+    camera.live(2 * PER_PART + 1);
     until_parts(&server, "cam1", 2);
     let mut known: HashSet<PathBuf> = files(&server, "cam1").into_iter().collect();
     assert_eq!(known.len(), 1);
     for step in ["+1h", "+2d", "-1h", "-1y", "+0"] {
         server.folder().write("clock", step);
         let fresh = until(&format!("a new file after {step}"), || {
-            camera.send(PER_PART);
+            camera.live(PER_PART);
             files(&server, "cam1").into_iter().find(|file| !known.contains(file))
         });
         known.insert(fresh);
@@ -52,11 +52,12 @@ fn a_clock_that_is_set_begins_a_new_file_and_deletes_nothing() {
     let sent = camera.hashes();
     drop(camera);
     server.offline("cam1");
-    // Every frame is in exactly one of the files.
+    // Every frame is in exactly one of the files, and no file is gone.
     let recorded = until("everything is written", || {
-        let recorded: Vec<_> = known.iter().flat_map(|file| hashes_in(file)).collect();
+        let recorded: Vec<_> = files(&server, "cam1").iter().flat_map(|file| hashes_in(file)).collect();
         (recorded.len() == sent.len()).then_some(recorded)
     });
+    assert!(known.iter().all(|file| file.exists()));
     let (recorded, sent): (HashSet<_>, HashSet<_>) = (recorded.into_iter().collect(), sent.into_iter().collect());
     assert_eq!(recorded, sent);
 }
