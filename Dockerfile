@@ -14,7 +14,7 @@ COPY mediamtx.yml /etc/wasmtx/mediamtx.yml
 USER wasmtx
 # State and relative paths of the configuration live here.
 WORKDIR /var/lib/wasmtx
-# RTSP, RTSPS, RTP and RTCP over UDP, metrics, API.
-EXPOSE 8554 8322 8000/udp 8001/udp 9998 9997
+# RTSP, RTSPS, RTP and RTCP over UDP, RTMP, FLV, playback, metrics, API.
+EXPOSE 8554 8322 8000/udp 8001/udp 1935 8888 9996 9998 9997
 ENTRYPOINT ["wasmtx"]
 CMD ["/etc/wasmtx/mediamtx.yml"]
