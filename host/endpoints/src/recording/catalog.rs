@@ -3,20 +3,18 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use wasmtx_hub::PathName;
 
-use super::{index::below, rivals::Rivals, rules::Rule};
+use super::{UNSTAMPED, index::below, rivals::Rivals, rules::Rule};
 use crate::storage::{self, Directory, Kind, Place, Stamp};
 
 /// Folders of one place. Beyond them nothing is looked through.
 const MAX_FOLDERS: usize = 100_000;
 /// Names of one more directory level than paths and templates have can hold no recording.
 const MAX_DEPTH: usize = 16;
-/// In an object store no stamp tells that something changed; there an answer holds for so long.
-const UNSTAMPED: Duration = Duration::from_secs(60);
 
 /// The folders of all places.
 #[derive(Debug, Default)]

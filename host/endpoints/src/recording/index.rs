@@ -7,12 +7,13 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use wasmtx_hub::PathName;
 
 use super::{
+    UNSTAMPED,
     log::Log,
     probe::{self, Facts},
     record::Record,
@@ -24,8 +25,6 @@ use crate::storage::{self, Directory, Item, Kind, Place, Stamp};
 
 /// Folders of one path. Beyond them nothing is looked through.
 const MAX_FOLDERS: usize = 100_000;
-/// In an object store no stamp tells that something changed; there an answer holds for so long.
-const UNSTAMPED: Duration = Duration::from_secs(60);
 
 /// A file, with what only its keeper needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -62,6 +62,8 @@ pub use task::Keeping;
 
 /// What recorders said and nobody has worked off. Beyond it what they say is lost, and found on the disk.
 const MAX_NEWS: usize = 65_536;
+/// In an object store no stamp tells that something changed; there an answer holds for so long.
+const UNSTAMPED: Duration = Duration::from_secs(60);
 /// Files of which nobody knows what they hold that are looked into at once.
 const PROBES: usize = 8;
 /// Only the server's user looks into what it keeps for itself.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use tokio::{sync::watch, task::JoinSet};
 use wasmtx_endpoints::{flv, http, snapshot};
 use wasmtx_hub::{Hub, Protocol};
 
+use super::serving::Serving;
 use crate::{access::Gate, config::Global, server::Listener, window};
 
 /// Serving; dropped, it stops.
@@ -13,10 +13,7 @@ pub(crate) struct Flv {
     service: flv::Service,
     snapshots: snapshot::Service,
     settings: flv::Settings,
-    address: String,
-    refused: http::Refused,
-    stop: watch::Sender<bool>,
-    server: JoinSet<()>,
+    serving: Serving,
 }
 
 impl Flv {
@@ -37,23 +34,17 @@ impl Flv {
         let pair = (global.hls_server_key.as_path(), global.hls_server_cert.as_path());
         let pair = global.hls_encryption.then_some(pair);
         let bound = window::listen(global, "flvAddress", &global.flv_address, pair)?;
-        let (address, refused) = (bound.local_address(), bound.refused());
         let mut settings = flv::Settings::default();
         settings.write_timeout = global.write_timeout;
         let service = flv::Service::new(settings.clone(), hub.clone(), gate.clone(), conns.clone());
         let looks = snapshot::Settings::default();
         let snapshots = snapshot::Service::new(looks, Protocol::Hls, hub.clone(), gate.clone(), gallery.clone());
-        let (stop, stopped) = watch::channel(false);
-        let mut server = JoinSet::new();
-        server.spawn(bound.serve(snapshots.in_front_of(service.router()), stopped));
+        let serving = Serving::start("flvAddress", bound, snapshots.in_front_of(service.router()));
         let flv = Flv {
             service,
             snapshots,
             settings,
-            address,
-            refused,
-            stop,
-            server,
+            serving,
         };
         flv.configure(global);
         Ok(Some(flv))
@@ -61,15 +52,12 @@ impl Flv {
 
     /// Where it listens.
     pub(crate) fn listener(&self) -> Listener {
-        Listener {
-            key: "flvAddress",
-            address: self.address.clone(),
-        }
+        self.serving.listener()
     }
 
     /// Counts what it refused.
     pub(crate) fn refused(&self) -> http::Refused {
-        self.refused.clone()
+        self.serving.refused()
     }
 
     /// Puts the settings in force that do not wait for a restart.
@@ -85,8 +73,7 @@ impl Flv {
     }
 
     /// Sends the players away and stops.
-    pub(crate) async fn close(mut self) {
-        self.stop.send_replace(true);
-        while self.server.join_next().await.is_some() {}
+    pub(crate) async fn close(self) {
+        self.serving.close().await;
     }
 }

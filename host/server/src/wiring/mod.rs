@@ -13,6 +13,7 @@ mod recording;
 mod rtmp;
 mod rtsp;
 mod services;
+mod serving;
 
 pub(crate) use codecs::gallery;
 pub(crate) use control::{Late, Streams};

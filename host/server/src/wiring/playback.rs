@@ -2,20 +2,17 @@
 
 use std::sync::Arc;
 
-use tokio::{sync::watch, task::JoinSet};
 use wasmtx_endpoints::{http, playback, recording::Archive, snapshot};
 use wasmtx_hub::{Hub, Protocol};
 
+use super::serving::Serving;
 use crate::{access::Gate, config::Global, server::Listener, window};
 
 /// Serving; dropped, it stops.
 pub(crate) struct Playback {
     service: playback::Service,
     snapshots: snapshot::Service,
-    address: String,
-    refused: http::Refused,
-    stop: watch::Sender<bool>,
-    server: JoinSet<()>,
+    serving: Serving,
 }
 
 impl Playback {
@@ -39,21 +36,15 @@ impl Playback {
         );
         let pair = global.playback_encryption.then_some(pair);
         let bound = window::listen(global, "playbackAddress", &global.playback_address, pair)?;
-        let (address, refused) = (bound.local_address(), bound.refused());
         let settings = playback::Settings::default();
         let service = playback::Service::new(settings, archive.clone(), hub.clone(), gate.clone());
         let looks = snapshot::Settings::default();
         let snapshots = snapshot::Service::new(looks, Protocol::Hls, hub.clone(), gate.clone(), gallery.clone());
-        let (stop, stopped) = watch::channel(false);
-        let mut server = JoinSet::new();
-        server.spawn(bound.serve(snapshots.in_front_of(service.router()), stopped));
+        let serving = Serving::start("playbackAddress", bound, snapshots.in_front_of(service.router()));
         let playback = Playback {
             service,
             snapshots,
-            address,
-            refused,
-            stop,
-            server,
+            serving,
         };
         playback.configure(global);
         Ok(Some(playback))
@@ -61,15 +52,12 @@ impl Playback {
 
     /// Where it listens.
     pub(crate) fn listener(&self) -> Listener {
-        Listener {
-            key: "playbackAddress",
-            address: self.address.clone(),
-        }
+        self.serving.listener()
     }
 
     /// Counts what it refused.
     pub(crate) fn refused(&self) -> http::Refused {
-        self.refused.clone()
+        self.serving.refused()
     }
 
     /// Puts the settings in force that do not wait for a restart.
@@ -85,8 +73,7 @@ impl Playback {
     }
 
     /// Cuts off who is served and stops.
-    pub(crate) async fn close(mut self) {
-        self.stop.send_replace(true);
-        while self.server.join_next().await.is_some() {}
+    pub(crate) async fn close(self) {
+        self.serving.close().await;
     }
 }
